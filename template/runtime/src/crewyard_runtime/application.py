@@ -1,0 +1,91 @@
+"""The declaration of an application: what it takes, what it gives and which function builds its agents."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.resources import files
+from typing import Any
+
+from pydantic import BaseModel
+
+from crewyard_runtime.settings import ApplicationSettings
+
+ENTRY_POINTS = "crewyard.applications"
+
+
+@dataclass(frozen=True)
+class Application:
+    """One kind of run that a project offers.
+
+    name: how commands and logs call it.
+    input, output: Pydantic models; both cross process borders as JSON.
+    build: "package.module:function"; the function takes a `RunContext` and returns what is to be run (a crew, a flow).
+        It is text, so that nothing of the framework is imported before a run needs it.
+    settings: the variables that the team's own code needs, validated before anything starts.
+    examples: a file of inputs, one JSON object a line, as "package/path/in/it.jsonl"; the demo and the scaling tests use it.
+    """
+
+    name: str
+    input: type[BaseModel]
+    output: type[BaseModel]
+    build: str
+    settings: type[ApplicationSettings] = ApplicationSettings
+    examples: str | None = None
+
+    def __post_init__(self) -> None:
+        module, _, function = self.build.partition(":")
+        if not (module and function):
+            msg = f'Application(build="{self.build}") is not of the form "package.module:function".'
+            raise ValueError(msg)
+
+    @property
+    def build_module(self) -> str:
+        """The module of the build function; importing it may import the framework."""
+        return self.build.partition(":")[0]
+
+    @property
+    def package(self) -> str:
+        """The team's package: the top-level name of the build function's module."""
+        return self.build_module.partition(".")[0]
+
+    def load_build(self) -> Any:
+        """Import and return the build function. Raises what the import raises, and AttributeError for a wrong name."""
+        return getattr(import_module(self.build_module), self.build.partition(":")[2])
+
+    def example_lines(self) -> list[str]:
+        """The lines of the examples file, blank ones left out; empty if the application names none."""
+        if self.examples is None:
+            return []
+        package, _, path = self.examples.partition("/")
+        return [line for line in files(package).joinpath(path).read_text("utf-8").splitlines() if line.strip()]
+
+
+class NoApplication(LookupError):
+    """The project declares no application, several where one is needed, or none of that name."""
+
+
+def find_applications() -> dict[str, Application]:
+    """Every application that an installed project declares under the entry point `crewyard.applications`, by name."""
+    found: dict[str, Application] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        application = point.load()
+        if not isinstance(application, Application):
+            msg = f"The entry point {point.name} = {point.value!r} is a {type(application).__name__}, not an Application."
+            raise NoApplication(msg)
+        found[application.name] = application
+    return found
+
+
+def find_application(name: str | None = None) -> Application:
+    """The application called `name`, or the only one. Raises NoApplication with what to do."""
+    found = find_applications()
+    if not found:
+        msg = f'No application is declared: add one under [project.entry-points."{ENTRY_POINTS}"] in pyproject.toml.'
+        raise NoApplication(msg)
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name not in found:
+        said = "Several applications are declared" if name is None else f"There is no application {name!r}"
+        msg = f"{said}: give --application with one of {', '.join(sorted(found))}."
+        raise NoApplication(msg)
+    return found[name]

@@ -1,0 +1,144 @@
+"""A batch of inputs on the command line: read, validate, run in parallel, one JSON result a line."""
+
+import json
+import logging
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from crewyard_runtime.application import Application
+from crewyard_runtime.execution import Outcome, Runner, RunRequest
+from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, plain
+
+log = logging.getLogger("crewyard")
+
+
+class NoInput(ValueError):
+    """There is nothing to run; the message says what to give."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One input as it was read: its line number, and its data or the sentence that says why it has none."""
+
+    number: int
+    data: Any = None
+    problem: str | None = None
+
+
+@dataclass
+class Batch:
+    """Runs the lines of one batch.
+
+    parallel: runs at the same time. on_event: called from the threads of the runs, with run id, event and data.
+    """
+
+    runner: Runner
+    application: Application
+    settings: RuntimeSettings
+    application_settings: ApplicationSettings
+    parallel: int = 1
+    with_tools: bool = True
+    keep: bool = False
+    on_event: Callable[[str, str, dict[str, Any]], None] | None = None
+
+    def run(self, lines: list[Line]) -> Iterator[dict[str, Any]]:
+        """Yield one result for each line, as each ends. On an interrupt all runs are ended before it is raised again."""
+        with ThreadPoolExecutor(self.parallel) as pool:
+            waiting: set[Future[dict[str, Any]]] = {pool.submit(self._one, line) for line in lines}
+            try:
+                while waiting:
+                    # With a time-out, so that a signal is noticed while no run ends.
+                    done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            except BaseException:
+                self.runner.cancel()
+                raise
+
+    def _one(self, line: Line) -> dict[str, Any]:
+        started = time.monotonic()
+        problem = line.problem or self._invalid(line.data)
+        if problem:
+            return {"line": line.number, "run_id": None, "status": "invalid", "error": {"reason": problem, "chain": []}}
+        request = RunRequest(
+            run_id=uuid.uuid4().hex,
+            user_id=self.settings.user_id,
+            input=line.data,
+            settings=plain(self.application_settings),
+            runtime={},
+            with_tools=self.with_tools,
+        )
+        outcome = self.runner.run(self.application, request, self._event, keep_workspace=self.keep)
+        return self._result(line, outcome, round(time.monotonic() - started, 3))
+
+    def _invalid(self, data: Any) -> str | None:
+        try:
+            self.application.input.model_validate(data)
+        except ValidationError as error:
+            name = self.application.input.__name__
+            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in error.errors())
+            return f"This is no {name}: {problems}."
+        return None
+
+    def _event(self, run_id: str, event: str, data: dict[str, Any]) -> None:
+        shown = " ".join(f"{key}={value}" for key, value in data.items())
+        level = logging.INFO if event.startswith(("build.", "run.")) else logging.DEBUG
+        log.log(level, "%s run=%s %s", event, run_id, shown)
+        if self.on_event:
+            self.on_event(run_id, event, data)
+
+    def _result(self, line: Line, outcome: Outcome, seconds: float) -> dict[str, Any]:
+        result = {"line": line.number, **outcome.model_dump(mode="json"), "seconds": seconds}
+        if result["usage"]["cost_usd"] is None:
+            result["usage"]["cost_usd"] = "unknown"
+        if self.keep:
+            result["workspace"] = str(self.settings.writable_dir / "runs" / f"{outcome.run_id}-1")
+        return result
+
+
+def read_lines(source: str | None) -> list[Line]:
+    """The inputs that `source` means: a file of JSON lines, JSON itself, or standard input for None and "-".
+
+    Raises NoInput for a file that is not there or cannot be read as text, and when nothing is given.
+    """
+    text = _read(source)
+    whole = parse(text)
+    if whole.problem is None and isinstance(whole.data, dict):
+        return [whole]
+    lines = [parse(row, number) for number, row in enumerate(text.splitlines(), 1) if row.strip()]
+    if not lines:
+        msg = "There is no input: give a file of JSON lines, one JSON object, or pipe them in."
+        raise NoInput(msg)
+    return lines
+
+
+def _read(source: str | None) -> str:
+    if source is not None and source.lstrip().startswith(("{", "[")):
+        return source
+    if source in (None, "-"):
+        if sys.stdin is None or sys.stdin.isatty():
+            msg = "There is no input: give a file of JSON lines, one JSON object, or pipe them in."
+            raise NoInput(msg)
+        return sys.stdin.read()
+    path = Path(str(source))
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        msg = f"{path} cannot be read: {why}. Give a file of JSON lines, or one JSON object."
+        raise NoInput(msg) from error
+
+
+def parse(text: str, number: int = 1) -> Line:
+    """One line of input: its data, or why it has none."""
+    try:
+        return Line(number, json.loads(text))
+    except (ValueError, RecursionError) as error:
+        return Line(number, problem=f"This is no JSON: {error}.")

@@ -1,0 +1,52 @@
+"""How a failure is told: the chain of an exception as data, and the exceptions by which the runtime itself ends a run."""
+
+import traceback
+
+from pydantic import BaseModel
+
+MAX_LINKS = 20
+MAX_TEXT = 4_000
+
+
+class RunStopped(Exception):
+    """A limit or a rule of the runtime ended the run; the message says which."""
+
+
+class BuildRefused(Exception):
+    """What the build function returned must not run; the message names the agent and what it lacks."""
+
+
+class InvalidOutput(Exception):
+    """The run's result does not satisfy the application's output model."""
+
+
+class ErrorLink(BaseModel):
+    """One exception of a chain: its type, its text, and where it was raised ("file.py:12 in function")."""
+
+    type: str
+    message: str
+    where: str | None = None
+
+
+def error_chain(error: BaseException) -> list[ErrorLink]:
+    """The exception and everything it came from, outermost first.
+
+    A context that `raise ... from None` hid is followed too: who looks for a cause at night wants it.
+    """
+    links: list[ErrorLink] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen and len(links) < MAX_LINKS:
+        seen.add(id(current))
+        links.append(_link(current))
+        current = current.__cause__ or current.__context__
+    return links
+
+
+def _link(error: BaseException) -> ErrorLink:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else None
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    notes = getattr(error, "__notes__", [])
+    return ErrorLink(type=name, message="\n".join([str(error), *notes])[:MAX_TEXT], where=where)

@@ -1,0 +1,6 @@
+"""One run in its own process: from a request to an outcome."""
+
+from crewyard_runtime.execution.messages import Outcome, RunRequest
+from crewyard_runtime.execution.runner import Runner, RunnerNotReady
+
+__all__ = ["Outcome", "RunRequest", "Runner", "RunnerNotReady"]

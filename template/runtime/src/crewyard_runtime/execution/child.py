@@ -1,0 +1,85 @@
+"""The process of one run: takes a request from its pipe, guards itself, and sends events and an outcome back."""
+
+import logging
+import os
+import sys
+import tempfile
+import threading
+import time
+from importlib import import_module
+from multiprocessing.connection import Connection
+
+from crewyard_runtime.application import Application
+from crewyard_runtime.execution.messages import Hello, Message, RunRequest
+from crewyard_runtime.execution.processes import kill_descendants, own_session
+from crewyard_runtime.execution.work import work
+
+_SIGKILL = 9
+
+
+def main(connection: Connection, application: Application, lease_seconds: float) -> None:
+    """Do one run. Never returns: what the framework left behind (threads, exit handlers) must not hold the process."""
+    own_session()
+    _stdout_is_for_results()
+    request = RunRequest.model_validate_json(connection.recv_bytes())
+    threading.Thread(target=_guard, args=(connection, lease_seconds, request.deadline), daemon=True).start()
+    _enter_workspace(request.workspace)
+    sending = threading.Lock()
+
+    def send(message: Message) -> None:
+        with sending:
+            connection.send_bytes(message.model_dump_json().encode())
+
+    outcome = work(application, request, lambda event, data: send(Message(event=event, data=data)))
+    _flush()
+    kill_descendants()
+    send(Message(outcome=outcome))
+    os._exit(0)
+
+
+def say_hello(connection: Connection, modules: list[str]) -> None:
+    """Tell what this process finds in place of what the fork server should have preloaded."""
+    missing = {name: _reason(name) for name in modules if name not in sys.modules}
+    threads: list[str] = [] if missing else import_module("crewyard_runtime.execution.preloaded").THREADS
+    connection.send_bytes(Hello(missing=missing, threads=threads).model_dump_json().encode())
+
+
+def _reason(module: str) -> str:
+    # The fork server swallows the error of a preload; importing once more brings it back.
+    try:
+        import_module(module)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return "it was not preloaded, but could be imported a second time"
+
+
+def _guard(connection: Connection, lease_seconds: float, deadline: float) -> None:
+    """Kill this run when its parent is gone (end of file), silent (no beat for a lease), or late (the deadline)."""
+    heard = time.monotonic()
+    while True:
+        try:
+            if connection.poll(0.1):
+                connection.recv_bytes()
+                heard = time.monotonic()
+        except (EOFError, OSError):
+            break
+        if time.monotonic() - heard > lease_seconds or time.time() > deadline + 0.5:
+            break
+    kill_descendants()
+    os.kill(os.getpid(), _SIGKILL)
+
+
+def _stdout_is_for_results() -> None:
+    os.dup2(2, 1)
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+
+
+def _enter_workspace(workspace: str) -> None:
+    os.chdir(workspace)
+    os.environ["TMPDIR"] = workspace
+    tempfile.tempdir = None
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

@@ -1,0 +1,64 @@
+"""Process matters of a run: no left-overs when it ends, no peeking from its neighbours."""
+
+import contextlib
+import ctypes
+import os
+import sys
+
+import psutil
+
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+
+
+def kill_run(leader: psutil.Process) -> None:
+    """Kill the process of a run with all it started: its session and its descendants, whatever session they made.
+
+    Nothing is left when this returns. A run's process is stopped first, so that it starts nothing meanwhile, and it adopts
+    its orphaned descendants (`own_session`), so that they can be found.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        leader.suspend()
+    while victims := _members(leader):
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        psutil.wait_procs(victims, timeout=1)
+
+
+def kill_descendants() -> None:
+    """Kill what this process started and left running."""
+    me = psutil.Process()
+    while victims := [child for child in me.children(recursive=True) if _alive(child)]:
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        psutil.wait_procs(victims, timeout=1)
+
+
+def _members(leader: psutil.Process) -> list[psutil.Process]:
+    found: dict[int, psutil.Process] = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = {process.pid: process for process in (*leader.children(recursive=True), leader)}
+    for other in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess, PermissionError):
+            if other not in found and os.getsid(other) == leader.pid:
+                found[other] = psutil.Process(other)
+    return [process for process in found.values() if _alive(process)]
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def own_session() -> None:
+    """Make this process the leader of a session of its own that adopts its orphans and whose memory no other may read.
+
+    The last two are Linux's; elsewhere a tool's subprocess that leaves the session may outlive the run.
+    """
+    os.setsid()
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

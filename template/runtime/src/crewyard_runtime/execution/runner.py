@@ -1,0 +1,188 @@
+"""The parent of runs: forks each from a server that has imported the framework, listens, and kills at the deadline."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from crewyard_runtime.application import Application
+from crewyard_runtime.execution import child
+from crewyard_runtime.execution.messages import BEAT, Failure, Hello, Message, Outcome, RunRequest
+from crewyard_runtime.execution.processes import kill_run
+from crewyard_runtime.execution.workspace import Workspaces
+from crewyard_runtime.frameworks import QUIET, framework_module
+from crewyard_runtime.settings import RuntimeSettings, plain
+
+OnEvent = Callable[[str, str, dict[str, Any]], None]
+
+# What a run's process inherits; everything else it needs comes by its pipe, to it alone.
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH")
+INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+INHERITED_PREFIX = "PYTHON"
+_start_lock = threading.Lock()
+
+
+class RunnerNotReady(Exception):
+    """The process that forks runs cannot be used; the message says which module is to blame and what to do."""
+
+
+class Runner:
+    """Runs applications, each run in a process of its own. Safe to call from several threads.
+
+    One fork server serves the whole process: the first runner that starts decides what it has imported.
+    """
+
+    def __init__(self, settings: RuntimeSettings, applications: list[Application]) -> None:
+        self._settings = settings
+        self._applications = applications
+        self._context = multiprocessing.get_context("forkserver")
+        self._workspaces = Workspaces(settings.writable_dir)
+        self._cancelled = threading.Event()
+
+    @property
+    def preload(self) -> list[str]:
+        """The modules that the fork server imports before it forks."""
+        builds = [application.build_module for application in self._applications]
+        return [
+            framework_module(self._settings.framework),
+            "crewyard_runtime.execution.child",
+            *dict.fromkeys(builds),
+            "crewyard_runtime.execution.preloaded",
+        ]
+
+    def start(self) -> None:
+        """Start the fork server and try it. Raises RunnerNotReady, and OSError if the writable directory is none."""
+        self._workspaces.prepare()
+        home = self._settings.writable_dir / "home"
+        home.mkdir(mode=0o700, exist_ok=True)
+        with _start_lock:
+            self._context.set_forkserver_preload(self.preload)
+            _ensure_fork_server(clean_environment(os.environ, home))
+        hello = self._hello()
+        if hello.missing:
+            module, why = next(iter(hello.missing.items()))
+            msg = f"The module {module} cannot be imported for runs: {why}"
+            raise RunnerNotReady(msg)
+        if hello.threads:
+            msg = (
+                f"Importing {', '.join(self.preload)} started threads ({', '.join(hello.threads)}), and a forked run would "
+                "wait for them for ever: start no crew, client or thread at import (F24)."
+            )
+            raise RunnerNotReady(msg)
+
+    def run(
+        self,
+        application: Application,
+        request: RunRequest,
+        on_event: OnEvent = lambda run_id, event, data: None,
+        keep_workspace: bool = False,
+    ) -> Outcome:
+        """Do one run and return how it ended; what goes wrong, in it or around it, is in the outcome."""
+        try:
+            name = f"{request.run_id}-{request.attempt}"
+            with self._workspaces.made_for(name, keep=keep_workspace) as workspace:
+                return self._run_in(workspace, application, request, on_event)
+        except OSError as error:
+            reason = f"The run could not be started: {error}. Its directory is {self._workspaces.root}."
+            return Outcome(run_id=request.run_id, status="failed", error=Failure(reason=reason))
+
+    def cancel(self) -> None:
+        """End all runs of this runner, now, and let none start."""
+        self._cancelled.set()
+
+    def _hello(self) -> Hello:
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=child.say_hello, args=(its, self.preload))
+        process.start()
+        its.close()
+        try:
+            return Hello.model_validate_json(mine.recv_bytes())
+        except EOFError:
+            msg = f"The process for runs ended at once (exit code {process.exitcode}) while importing {self.preload}."
+            raise RunnerNotReady(msg) from None
+        finally:
+            process.join()
+            mine.close()
+
+    def _run_in(self, workspace: Path, application: Application, request: RunRequest, on_event: OnEvent) -> Outcome:
+        deadline = time.time() + self._settings.limits.deadline_seconds
+        sent = request.model_copy(
+            update={"workspace": str(workspace), "deadline": deadline, "runtime": plain(self._settings)}
+        )
+        mine, its = self._context.Pipe()
+        process = self._context.Process(target=child.main, args=(its, application, self._settings.lease_seconds))
+        process.start()
+        its.close()
+        try:
+            leader = psutil.Process(process.pid)
+        except psutil.NoSuchProcess:
+            return _ended(request, "failed", f"The run's process died at its start (exit code {process.exitcode}).")
+        try:
+            mine.send_bytes(sent.model_dump_json().encode())
+            return self._listen(mine, process, sent, on_event)
+        finally:
+            kill_run(leader)
+            process.join()
+            mine.close()
+
+    def _listen(self, pipe: Connection, process: Any, request: RunRequest, on_event: OnEvent) -> Outcome:
+        """Beat and listen until the run has an outcome, is dead, late or cancelled."""
+        between = min(self._settings.lease_seconds / 3, 5)
+        next_beat = time.monotonic() + between
+        while True:
+            if self._cancelled.is_set():
+                return _ended(request, "cancelled", "The run was cancelled.")
+            if (left := request.deadline - time.time()) <= 0:
+                limit = self._settings.limits.deadline_seconds
+                return _ended(request, "timed_out", f"The run took longer than its deadline of {limit:g} seconds.")
+            ready = wait([pipe, process.sentinel], timeout=min(left, 0.2))
+            try:
+                if time.monotonic() >= next_beat:
+                    next_beat = time.monotonic() + between
+                    pipe.send_bytes(BEAT)
+                while pipe.poll():
+                    message = Message.model_validate_json(pipe.recv_bytes())
+                    if message.outcome is not None:
+                        return message.outcome
+                    on_event(request.run_id, message.event or "", message.data)
+            except (EOFError, OSError):
+                ready = [process.sentinel]
+            if process.sentinel in ready and not pipe.closed:
+                process.join(1)
+                reason = f"The run's process died (exit code {process.exitcode}) before it had a result."
+                return _ended(request, "failed", reason)
+
+
+def clean_environment(environment: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The variables that a run's process starts with: no key, no URL, no setting."""
+    inherited = {
+        name: value
+        for name, value in environment.items()
+        if name in INHERITED or name.upper() in INHERITED_ANY_CASE or name.startswith(INHERITED_PREFIX)
+    }
+    # With python-dotenv on, crewai would read the project's .env at import and give all of it to every run.
+    framework = {**QUIET, "PYTHON_DOTENV_DISABLED": "true", "CREWAI_STORAGE_DIR": str(home / "crewai")}
+    return {**inherited, **framework, "HOME": str(home)}
+
+
+def _ensure_fork_server(environment: dict[str, str]) -> None:
+    """Start the fork server, if there is none yet, with this environment: it can only inherit ours."""
+    ours = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(ours)
+
+
+def _ended(request: RunRequest, status: Any, reason: str) -> Outcome:
+    return Outcome(run_id=request.run_id, status=status, error=Failure(reason=reason))

@@ -1,0 +1,79 @@
+"""The directory of one run: made for it, locked while it lasts, removed at its end or by whoever starts next."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+KEPT = ".kept"  # marks a workspace that its user asked to keep
+
+
+class Workspaces:
+    """The workspaces under one writable directory; several processes may share it."""
+
+    def __init__(self, writable_dir: Path) -> None:
+        self.root = writable_dir / "runs"
+
+    def prepare(self) -> None:
+        """Make the directory, and remove the workspaces of runs whose parent is gone. Raises OSError."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(self.root):
+            for place in self.root.iterdir():
+                self._remove_if_dead(place)
+
+    @contextmanager
+    def made_for(self, name: str, keep: bool = False) -> Iterator[Path]:
+        """A new, empty directory called `name`. Raises OSError if it cannot be made, FileExistsError if it is there."""
+        place = self.root / name
+        with _locked(self.root):
+            place.mkdir(mode=0o700)
+            lock = os.open(place, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield place
+        finally:
+            if keep:
+                (place / KEPT).touch()
+            else:
+                _remove(place)
+            os.close(lock)
+
+    def _remove_if_dead(self, place: Path) -> None:
+        if not place.is_dir() or (place / KEPT).exists():
+            return
+        lock = os.open(place, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(place)
+        except BlockingIOError:
+            return  # its parent lives
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place, onerror=_make_writable_and_retry)
+
+
+def _make_writable_and_retry(function: object, path: str, error: object) -> None:
+    parent = Path(path).parent
+    parent.chmod(0o700)
+    target = Path(path)
+    if target.is_dir() and not target.is_symlink():
+        target.chmod(0o700)
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        target.unlink(missing_ok=True)

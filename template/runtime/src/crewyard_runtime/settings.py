@@ -1,0 +1,158 @@
+"""The settings of a project: variables over the file `.env` over `platform.toml` over the defaults, for every process."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
+from pydantic.types import Secret
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from typing_extensions import Self
+
+from crewyard_runtime.limits import RunLimits
+from crewyard_runtime.providers import PROVIDERS, split_model
+
+PLATFORM_FILE = "platform.toml"
+
+
+def _known_model(model: str) -> str:
+    split_model(model)
+    return model
+
+
+Model = Annotated[str, AfterValidator(_known_model)]
+
+
+def find_project() -> Path | None:
+    """The nearest directory from the working directory upwards that holds `platform.toml`."""
+    here = Path.cwd()
+    return next((place for place in (here, *here.parents) if (place / PLATFORM_FILE).is_file()), None)
+
+
+def _default_writable_dir() -> Path:
+    return Path.home() / ".cache" / "crewyard"
+
+
+class ApplicationSettings(BaseSettings):
+    """Base of a team's settings: read from variables and the project's `.env`, unknown variables ignored.
+
+    Give each field a `description` and `examples`: `check` prints them when the variable is missing.
+    """
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", populate_by_name=True, validate_default=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values given by name, then the environment, then `.env`; the project's own directory is found, not assumed."""
+        return (init_settings, env_settings, dotenv_settings)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read and validate the settings; `overrides` win. Raises pydantic.ValidationError with every problem at once."""
+        project = find_project()
+        return cls(_env_file=project / ".env" if project else None, **overrides)
+
+
+class RuntimeSettings(ApplicationSettings):
+    """What the runtime itself needs. `platform.toml` is its lowest source, so changing an answer changes a default."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__")
+
+    framework: str = Field("crewai", description="the agent framework of this project")
+    model_fast: Model = Field(
+        "openai/gpt-4o-mini",
+        validation_alias=AliasChoices("MODEL_FAST", "CREWAI_LLM_MODEL", "model_fast"),
+        description="the model for simple steps",
+        examples=["openai/gpt-4o-mini"],
+    )
+    model_strong: Model = Field(
+        "openai/gpt-4o",
+        validation_alias=AliasChoices("MODEL_STRONG", "CREWAI_LLM_MODEL", "model_strong"),
+        description="the model for hard steps",
+        examples=["openai/gpt-4o"],
+    )
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        validation_alias=AliasChoices("TEMPERATURE", "CREWAI_TEMPERATURE", "temperature"),
+        description="sampling temperature of both models",
+        examples=["0.2"],
+    )
+    openai_base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        validation_alias=AliasChoices("OPENAI_BASE_URL", "OPENAI_API_BASE", "openai_base_url"),
+        description="another server that speaks OpenAI's protocol",
+        examples=["http://localhost:8080/v1"],
+    )
+    openai_api_key: SecretStr | None = Field(None, description="key for models named openai/...")
+    anthropic_api_key: SecretStr | None = Field(None, description="key for models named anthropic/...")
+    openrouter_api_key: SecretStr | None = Field(None, description="key for models named openrouter/...")
+    deepseek_api_key: SecretStr | None = Field(None, description="key for models named deepseek/...")
+    user_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.:@-]{1,128}$",
+        description="the user that runs of this process belong to, where no request names one",
+        examples=["alice"],
+    )
+    writable_dir: Path = Field(
+        default_factory=_default_writable_dir,
+        description="the one directory that runs may write to",
+        examples=["/tmp/my-crew"],
+    )
+    lease_seconds: float = Field(
+        30, ge=1, le=3_600, description="seconds a run goes on after its parent process fell silent", examples=["30"]
+    )
+    limits: RunLimits = Field(default_factory=RunLimits, description="the limits of a run")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """As for every application, with `platform.toml` below."""
+        project = find_project()
+        above = (init_settings, env_settings, dotenv_settings)
+        return above if project is None else (*above, TomlConfigSettingsSource(settings_cls, project / PLATFORM_FILE))
+
+    def model(self, role: str) -> str:
+        """The model of a role. Raises ValueError for another role than "fast" or "strong"."""
+        if role not in ("fast", "strong"):
+            msg = f'run.llm("{role}"): a project has two models, "fast" and "strong".'
+            raise ValueError(msg)
+        return self.model_fast if role == "fast" else self.model_strong
+
+    def api_key(self, model: str) -> SecretStr | None:
+        """The key for a model's provider, if it is set."""
+        variable = PROVIDERS[split_model(model)[0]].key
+        key: SecretStr | None = getattr(self, variable.lower()) if variable else None
+        return key
+
+
+def plain(value: Any) -> Any:
+    """Settings as data that crosses a process border: like `model_dump`, with the secrets revealed."""
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value.get_secret_value() if isinstance(value, Secret | SecretStr) else value

@@ -1,0 +1,208 @@
+"""The startup validation: everything that is missing or wrong, found at once, before a framework is imported."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
+from crewyard_runtime.frameworks import FRAMEWORKS
+from crewyard_runtime.providers import PROVIDERS, split_model
+from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, find_project
+
+EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to mend: the variable or file, what is wrong with it and what it is for, and an example."""
+
+    name: str
+    problem: str
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class Startup:
+    """What was found: the settings and applications as far as they could be read, and every problem."""
+
+    settings: RuntimeSettings | None
+    application_settings: dict[str, ApplicationSettings]
+    applications: dict[str, Application]
+    problems: list[Problem]
+
+
+def examine(overrides: dict[str, Any] | None = None) -> Startup:
+    """Read and validate all settings. `overrides` wins over every source (the demo's model server)."""
+    problems: list[Problem] = []
+    settings = _load(RuntimeSettings, problems, overrides or {})
+    applications = _applications(problems)
+    application_settings = {
+        name: loaded
+        for name, application in applications.items()
+        if (loaded := _load(application.settings, problems, {})) is not None
+    }
+    if isinstance(settings, RuntimeSettings):
+        problems += [*_model_problems(settings), *_directory_problems(settings), *_framework_problems(settings)]
+    problems += _missing_distributions()
+    return Startup(
+        settings if isinstance(settings, RuntimeSettings) else None,
+        application_settings,
+        applications,
+        list(dict.fromkeys(problems)),
+    )
+
+
+def _applications(problems: list[Problem]) -> dict[str, Application]:
+    try:
+        found = find_applications()
+    except NoApplication as error:
+        problems.append(Problem("pyproject.toml", str(error)))
+        return {}
+    except Exception as error:
+        problems.append(Problem("application", f"it cannot be imported: {type(error).__name__}: {error}"))
+        return {}
+    if not found:
+        problems.append(
+            Problem("pyproject.toml", "it declares no application", f'[project.entry-points."{ENTRY_POINTS}"]')
+        )
+    return found
+
+
+def _load(
+    model: type[ApplicationSettings], problems: list[Problem], overrides: dict[str, Any]
+) -> ApplicationSettings | None:
+    try:
+        return model.load(**overrides)
+    except ValidationError as error:
+        problems += [_setting_problem(model, dict(item)) for item in error.errors()]
+    except (OSError, ValueError) as error:  # an unreadable .env, a platform.toml that is no TOML, broken JSON in a variable
+        problems.append(Problem(model.__name__, f"{type(error).__name__}: {error}"))
+    return None
+
+
+def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem:
+    location = [str(part) for part in item["loc"]]
+    name, field = _find_field(model, location[0] if location else "")
+    variable = "__".join([name, *location[1:]]).upper()
+    missing = item["type"] == "missing"
+    purpose = (field.description if field else None) or ""
+    said = "is not set" if missing else f"is invalid: {item['msg']}"
+    example = str(field.examples[0]) if field is not None and field.examples else ""
+    return Problem(variable, f"{said} ({purpose})" if purpose else said, f"{variable}={example}" if example else "")
+
+
+def _find_field(model: type[BaseSettings], location: str) -> tuple[str, Any]:
+    """The variable and field that an error's location means: it is the field's name or one of its aliases."""
+    for name, field in model.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", [field.validation_alias])
+        if location in (name, *choices):
+            alias = choices[0]
+            return (alias if isinstance(alias, str) else f"{model.model_config.get('env_prefix', '')}{name}"), field
+    return location, None
+
+
+def _model_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    for model in dict.fromkeys((settings.model_fast, settings.model_strong)):
+        provider = PROVIDERS[split_model(model)[0]]
+        if provider.key and not settings.api_key(model):
+            yield Problem(provider.key, f"is not set (the key for the model {model})", f"{provider.key}={provider.example}")
+        if find_spec(provider.package) is None:
+            yield Problem(
+                "pyproject.toml", f"the model {model} needs the package {provider.package}", f"uv add '{provider.install}'"
+            )
+
+
+def _directory_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    place = settings.writable_dir
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = place / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        yield Problem(
+            "WRITABLE_DIR", f"{place} cannot be written: {error.strerror} (runs work in it)", "WRITABLE_DIR=/tmp/crews"
+        )
+
+
+def _framework_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    if settings.framework not in FRAMEWORKS:
+        yield Problem("FRAMEWORK", f"{settings.framework!r} is none of {', '.join(FRAMEWORKS)}", "FRAMEWORK=crewai")
+    elif find_spec(settings.framework) is None:
+        yield Problem("pyproject.toml", f"the framework {settings.framework} is not installed", "uv sync")
+
+
+def _missing_distributions() -> Iterator[Problem]:
+    """What the project's own dependencies need and is not there, above all what `exclude-dependencies` leaves out."""
+    excluded, platform = _uv_policy()
+    seen: set[str] = set(platform)
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.dist is not None:
+            yield from _missing_below(point.dist, frozenset(), seen, excluded)
+
+
+def _missing_below(
+    wanted_by: Distribution, extras: frozenset[str], seen: set[str], excluded: dict[str, str]
+) -> Iterator[Problem]:
+    for text in wanted_by.requires or []:
+        requirement = _applicable(text, extras)
+        key = _canonical(requirement.name) if requirement else ""
+        if requirement is None or key in seen:
+            continue
+        seen.add(key)
+        try:
+            found = distribution(requirement.name)
+        except PackageNotFoundError:
+            yield _not_installed(requirement.name, wanted_by.name, excluded.get(key))
+        else:
+            yield from _missing_below(found, frozenset(requirement.extras), seen, excluded)
+
+
+def _not_installed(name: str, wanted_by: str, excluded_as: str | None) -> Problem:
+    if excluded_as is None:
+        return Problem(name, f"is not installed, and {wanted_by} needs it", "uv sync")
+    return Problem(
+        name,
+        f"is left out by exclude-dependencies, and {wanted_by} needs it",
+        f'delete the line "{excluded_as}" under [tool.uv] exclude-dependencies in pyproject.toml, then: uv sync',
+    )
+
+
+def _applicable(text: str, extras: frozenset[str]) -> Requirement | None:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    marker = requirement.marker
+    if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+        return requirement
+    return None
+
+
+def _uv_policy() -> tuple[dict[str, str], list[str]]:
+    """What `exclude-dependencies` leaves out, and the platform's own distributions (it was made for those)."""
+    project = find_project()
+    if project is None or not (project / "pyproject.toml").is_file():
+        return {}, ["crewyard-runtime"]
+    try:
+        content = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))
+    except tomllib.TOMLDecodeError:
+        return {}, ["crewyard-runtime"]
+    excluded = content.get("tool", {}).get("uv", {}).get("exclude-dependencies", [])
+    platform = [text for text in content.get("dependency-groups", {}).get("platform", []) if isinstance(text, str)]
+    return (
+        {_canonical(re.split(r"[\s\[<>=!~;]", text)[0]): text for text in excluded},
+        ["crewyard-runtime", *(_canonical(Requirement(text).name) for text in platform)],
+    )
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,1 @@
+"""What tests and demos of a project run against instead of a paid model."""

@@ -1,0 +1,16 @@
+"""Rules for an answer that code can check. A guardrail takes the output and gives (True, output) or (False, why not)."""
+
+import re
+from typing import Any
+
+from crewai import TaskOutput
+
+PLACEHOLDER = re.compile(r"\[(?:your|customer|agent|company|insert)\b[^\]]*\]|\{\w+\}|\bTODO\b|\bXXX\b", re.IGNORECASE)
+
+
+def leaves_no_placeholders(output: TaskOutput) -> tuple[bool, Any]:
+    """Models like to sign with [Your Name]; a customer should not read that."""
+    found = PLACEHOLDER.search(output.raw)
+    if found:
+        return False, f"Write the answer out: it still contains {found.group()!r}."
+    return True, output
