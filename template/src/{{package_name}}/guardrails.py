@@ -1,4 +1,4 @@
-"""Rules for an answer that code can check. A guardrail takes the output and gives (True, output) or (False, why not)."""
+"""Rules for an answer that code can check: a guardrail gives (True, output) or (False, what to mend)."""
 
 import re
 from typing import Any

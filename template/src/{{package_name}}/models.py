@@ -1,4 +1,4 @@
-"""What goes in, what comes out, and what the agents hand to each other. Imports no framework: a gateway loads it too."""
+"""What goes in, what comes out, what the agents hand to each other. Imports no framework: a gateway loads it too."""
 
 from typing import Literal
 

@@ -22,7 +22,7 @@ class Application:
     build: "package.module:function"; the function takes a `RunContext` and returns what is to be run (a crew, a flow).
         It is text, so that nothing of the framework is imported before a run needs it.
     settings: the variables that the team's own code needs, validated before anything starts.
-    examples: a file of inputs, one JSON object a line, as "package/path/in/it.jsonl"; the demo and the scaling tests use it.
+    examples: a file of inputs, one JSON object a line, as "package/path/in/it.jsonl"; for demo and tests.
     """
 
     name: str
@@ -70,7 +70,9 @@ def find_applications() -> dict[str, Application]:
     for point in entry_points(group=ENTRY_POINTS):
         application = point.load()
         if not isinstance(application, Application):
-            msg = f"The entry point {point.name} = {point.value!r} is a {type(application).__name__}, not an Application."
+            msg = (
+                f"The entry point {point.name} = {point.value!r} is a {type(application).__name__}, not an Application."
+            )
             raise NoApplication(msg)
         found[application.name] = application
     return found

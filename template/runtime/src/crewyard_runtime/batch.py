@@ -50,7 +50,7 @@ class Batch:
     on_event: Callable[[str, str, dict[str, Any]], None] | None = None
 
     def run(self, lines: list[Line]) -> Iterator[dict[str, Any]]:
-        """Yield one result for each line, as each ends. On an interrupt all runs are ended before it is raised again."""
+        """Yield one result for each line, as each ends. On an interrupt all runs are ended before it goes on."""
         with ThreadPoolExecutor(self.parallel) as pool:
             waiting: set[Future[dict[str, Any]]] = {pool.submit(self._one, line) for line in lines}
             try:

@@ -15,7 +15,7 @@ EX_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 a run failed, 2 wrong usage, 78 a setting is missing, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 a run failed, 2 wrong usage, 78 not configured, 130 interrupted."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("crewyard").setLevel(logging.INFO)
     arguments = _parser().parse_args()

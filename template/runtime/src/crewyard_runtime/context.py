@@ -124,7 +124,9 @@ class RunContext(Generic[SettingsT, InputT]):
         """The sentence that names the limit this run has reached, if it has."""
         used, limits = self.usage.total, self.limits
         if used.tokens >= limits.max_tokens:
-            return f"The run's budget of {limits.max_tokens} tokens is spent: {used.tokens} in {used.model_calls} calls."
+            return (
+                f"The run's budget of {limits.max_tokens} tokens is spent: {used.tokens} in {used.model_calls} calls."
+            )
         if used.cost_usd is not None and used.cost_usd >= limits.max_cost_usd:
             return f"The run's budget of {limits.max_cost_usd:g} USD is spent: {used.cost_usd:.4f} USD."
         if self.seconds_left() <= 0:

@@ -55,7 +55,9 @@ class Demo:
         console.width = max(console.width, 120)
         console.print(table)
         console.print("The model server stood in for the provider. With a real key:")
-        console.print("  export OPENAI_API_KEY=sk-...   (or write it into .env)\n  and then the command run instead of demo")
+        console.print(
+            "  export OPENAI_API_KEY=sk-...   (or write it into .env)\n  and then the command run instead of demo"
+        )
 
     def _rows(self, result: dict[str, Any]) -> list[list[str]]:
         run = (result["run_id"] or f"line {result['line']}")[:8]

@@ -1,4 +1,4 @@
-"""How a failure is told: the chain of an exception as data, and the exceptions by which the runtime itself ends a run."""
+"""How a failure is told: the chain of an exception as data, and the exceptions by which the runtime ends a run."""
 
 import traceback
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RunLimits(BaseModel):
-    """What one run may use. A project changes a limit in `platform.toml` or by a variable such as `LIMITS__MAX_ITER`."""
+    """What one run may use. A project changes a limit in `platform.toml` or by a variable like `LIMITS__MAX_ITER`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,7 @@
-"""The settings of a project: variables over the file `.env` over `platform.toml` over the defaults, for every process."""
+"""The settings of a project: variables over the file `.env` over `platform.toml` over the defaults."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
 from pydantic.types import Secret
@@ -11,7 +11,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from typing_extensions import Self
 
 from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import PROVIDERS, split_model
@@ -56,14 +55,14 @@ class ApplicationSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given by name, then the environment, then `.env`; the project's own directory is found, not assumed."""
+        """Values given by name, then the environment, then `.env`."""
         return (init_settings, env_settings, dotenv_settings)
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
-        """Read and validate the settings; `overrides` win. Raises pydantic.ValidationError with every problem at once."""
+        """Read and validate the settings; `overrides` win. Raises ValidationError with every problem at once."""
         project = find_project()
-        return cls(_env_file=project / ".env" if project else None, **overrides)
+        return cls(_env_file=project / ".env" if project else None, **overrides)  # type: ignore[call-arg]
 
 
 class RuntimeSettings(ApplicationSettings):
@@ -117,7 +116,7 @@ class RuntimeSettings(ApplicationSettings):
     lease_seconds: float = Field(
         30, ge=1, le=3_600, description="seconds a run goes on after its parent process fell silent", examples=["30"]
     )
-    limits: RunLimits = Field(default_factory=RunLimits, description="the limits of a run")
+    limits: RunLimits = Field(RunLimits(), description="the limits of a run")
 
     @classmethod
     def settings_customise_sources(

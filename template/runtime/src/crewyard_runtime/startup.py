@@ -83,7 +83,10 @@ def _load(
         return model.load(**overrides)
     except ValidationError as error:
         problems += [_setting_problem(model, dict(item)) for item in error.errors()]
-    except (OSError, ValueError) as error:  # an unreadable .env, a platform.toml that is no TOML, broken JSON in a variable
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # an unreadable .env, a platform.toml that is no TOML, broken JSON in a variable
         problems.append(Problem(model.__name__, f"{type(error).__name__}: {error}"))
     return None
 
@@ -110,13 +113,16 @@ def _find_field(model: type[BaseSettings], location: str) -> tuple[str, Any]:
 
 
 def _model_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    models: dict[str, list[str]] = {}
     for model in dict.fromkeys((settings.model_fast, settings.model_strong)):
-        provider = PROVIDERS[split_model(model)[0]]
-        if provider.key and not settings.api_key(model):
-            yield Problem(provider.key, f"is not set (the key for the model {model})", f"{provider.key}={provider.example}")
+        models.setdefault(split_model(model)[0], []).append(model)
+    for name, wanted in models.items():
+        provider, used = PROVIDERS[name], " and ".join(wanted)
+        if provider.key and not settings.api_key(wanted[0]):
+            yield Problem(provider.key, f"is not set (the key for {used})", f"{provider.key}={provider.example}")
         if find_spec(provider.package) is None:
             yield Problem(
-                "pyproject.toml", f"the model {model} needs the package {provider.package}", f"uv add '{provider.install}'"
+                "pyproject.toml", f"{used} needs the package {provider.package}", f"uv add '{provider.install}'"
             )
 
 

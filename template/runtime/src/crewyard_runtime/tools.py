@@ -25,7 +25,7 @@ class ToolFailed(Exception):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether trying again may help: no connection, a time-out, HTTP 429 or 5xx (found on the error or its response)."""
+    """Whether trying again may help: no connection, a time-out, HTTP 429 or 5xx (of the error or its response)."""
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if isinstance(status, int):
@@ -45,16 +45,19 @@ class ToolGuard:
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a tool's function and return what it returns; a coroutine is awaited.
 
-        Raises ToolFailed when it took longer than `tool_seconds` (waiting for a free slot included) or failed, transient
-        errors after `tool_retries` retries. A call that is given up goes on in its thread and keeps its slot, because
-        Python cannot stop a thread; it ends with the run's process.
+        Raises ToolFailed when it took longer than `tool_seconds` (waiting for a free slot included) or failed; transient
+        errors are tried again first. A call that is given up goes on in its thread and keeps its slot, because Python
+        cannot stop a thread; it ends with the run's process.
         """
         seconds = self._limits.tool_seconds
         done: Future[Any] = Future()
         given_up = threading.Event()
         context = contextvars.copy_context()
         worker = threading.Thread(
-            target=context.run, args=(self._work, done, given_up, function, args, kwargs), name=f"tool-{name}", daemon=True
+            target=context.run,
+            args=(self._work, done, given_up, function, args, kwargs),
+            name=f"tool-{name}",
+            daemon=True,
         )
         worker.start()
         try:

@@ -1,4 +1,4 @@
-"""A run's context where nobody else made one: on CrewAI's own platform, from the environment, in the process that is there.
+"""A run's context where nobody made one: on CrewAI's own platform, from the environment, in the process that is there.
 
 What is missing there: the deadline is checked before each model call instead of killing, and nothing is stored.
 """
@@ -20,7 +20,7 @@ from crewyard_runtime.settings import RuntimeSettings, plain
 
 
 def make_context(input: BaseModel) -> RunContext[Any, Any]:
-    """A context for `input`; its application is the one whose input model this is. Raises ValidationError, LookupError."""
+    """A context for `input`; the application is the one with this input model. Raises ValidationError, LookupError."""
     application = next((app for app in find_applications().values() if isinstance(input, app.input)), None)
     if application is None:
         msg = f"No application takes a {type(input).__name__} as its input."

@@ -52,7 +52,7 @@ class Message(BaseModel):
 
 
 class Hello(BaseModel):
-    """What a process forked for a trial found: modules that were not preloaded (with the reason), threads at the fork."""
+    """What a process forked for a trial found: modules not preloaded (with the reason), and threads at the fork."""
 
     missing: dict[str, str]
     threads: list[str]

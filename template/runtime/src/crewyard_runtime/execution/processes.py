@@ -13,8 +13,8 @@ _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 def kill_run(leader: psutil.Process) -> None:
     """Kill the process of a run with all it started: its session and its descendants, whatever session they made.
 
-    Nothing is left when this returns. A run's process is stopped first, so that it starts nothing meanwhile, and it adopts
-    its orphaned descendants (`own_session`), so that they can be found.
+    Nothing is left when this returns. The run's process is stopped first, so that it starts nothing meanwhile; and it
+    adopts its orphaned descendants (`own_session`), so that they can be found.
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         leader.suspend()

@@ -72,8 +72,8 @@ class Runner:
             raise RunnerNotReady(msg)
         if hello.threads:
             msg = (
-                f"Importing {', '.join(self.preload)} started threads ({', '.join(hello.threads)}), and a forked run would "
-                "wait for them for ever: start no crew, client or thread at import (F24)."
+                f"Importing {', '.join(self.preload)} started threads ({', '.join(hello.threads)}), and a forked run "
+                "would wait for them for ever: start no crew, client or thread at import (F24)."
             )
             raise RunnerNotReady(msg)
 

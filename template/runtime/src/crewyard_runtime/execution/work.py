@@ -1,8 +1,8 @@
-"""What a run does in the process it is in: settings, input, build, kick-off, output; every failure becomes an outcome."""
+"""What a run does in the process it is in: settings, input, build, kick-off, output; a failure becomes an outcome."""
 
 import time
-from datetime import UTC, datetime
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 KEPT = ".kept"  # marks a workspace that its user asked to keep
 
 

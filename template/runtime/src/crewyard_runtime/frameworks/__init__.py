@@ -20,7 +20,7 @@ QUIET = {
 
 
 class Framework(Protocol):
-    """What a framework's module gives. Importing it imports all that a run of the framework imports, lazily or not."""
+    """What a framework's module gives. Importing it imports all that its runs import, lazily too."""
 
     def install_hooks(self) -> None:
         """Register what holds the limits, once a process; outside of a run it does nothing."""

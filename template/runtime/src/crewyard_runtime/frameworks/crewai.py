@@ -1,16 +1,13 @@
 """CrewAI under the runtime: builds, checks, kicks off and counts, through CrewAI's own hooks and events."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
 # A kickoff imports these lazily; here they are preloaded into the fork server (0.6 s a run otherwise).
-import crewai.llms.providers.openai.completion
-import crewai.memory.unified_memory
-import genai_prices
 import openai.resources.chat.completions  # noqa: F401
-from crewai import LLM, Crew, Flow
+from crewai import LLM, BaseLLM, Crew, Flow, Task
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.crews.crew_output import CrewOutput
 from crewai.events import (
@@ -26,7 +23,8 @@ from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_hooks, reg
 from crewai.hooks.llm_hooks import LLMCallHookContext
 from crewai.hooks.tool_hooks import ToolCallHookContext
 from crewai.llms import retry as crewai_retry
-from crewai.tools.base_tool import Tool
+from crewai.tools.base_tool import BaseTool, Tool
+from crewai.tools.structured_tool import CrewStructuredTool
 from crewai.tools.tool_failure import ToolFailure, ToolFailureReason
 
 from crewyard_runtime.application import Application
@@ -36,6 +34,9 @@ from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import split_model
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.tools import ToolFailed
+
+# What must be made anew for each run.
+PARTS: tuple[type, ...] = (BaseAgent, Task, Crew, Flow, BaseLLM, BaseTool, CrewStructuredTool)
 
 DELEGATION_TOOLS = ("delegate_work_to_coworker", "ask_question_to_coworker")
 GUARDRAIL_ROLE = "Guardrail Agent"  # the agent that CrewAI makes by itself for a guardrail in words
@@ -60,9 +61,9 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> LLM:
 
 
 def build(application: Application, run: RunContext) -> Crew | Flow[Any]:
-    """Call the build function. Raises BuildRefused for what is neither crew nor flow, and for an agent without limits."""
+    """Call the build function. Raises BuildRefused for an agent without limits, and for neither crew nor flow."""
     install_hooks()
-    built = application.load_build()(run)
+    built: Crew | Flow[Any] = application.load_build()(run)
     if isinstance(built, Crew):
         _refuse(built, run.limits)
     elif not isinstance(built, Flow):
@@ -118,6 +119,24 @@ def install_hooks() -> None:
     crewai_event_bus.on(TaskCompletedEvent)(_report_task)
 
 
+def watch_handovers(seen: Callable[[str, Any], None]) -> None:
+    """Call `seen` with a label and the data at every border in a crew or flow: inputs, steps, state, outputs."""
+
+    def watch(context: Any) -> None:
+        step = getattr(context, "step_name", None) or type(context).__name__.removesuffix("Context")
+        seen(f"what {step} hands over", context.payload)
+        if context.flow is not None:
+            seen(f"the flow's state at {step}", context.flow.state)
+
+    for point in (
+        InterceptionPoint.INPUT,
+        InterceptionPoint.OUTPUT,
+        InterceptionPoint.PRE_STEP,
+        InterceptionPoint.POST_STEP,
+    ):
+        register(point, watch)
+
+
 def _refuse(crew: Crew, limits: RunLimits) -> None:
     problems = list(unlimited(crew, limits))
     if problems:
@@ -151,7 +170,9 @@ def _unlimited_agent(agent: BaseAgent, limits: RunLimits) -> Iterator[str]:
             "build it with max_iter=run.limits.max_iter."
         )
     yield from _unlimited_llm(f"{label}: its model", agent.llm, limits)
-    yield from _unlimited_llm(f"{label}: its function_calling_llm", getattr(agent, "function_calling_llm", None), limits)
+    yield from _unlimited_llm(
+        f"{label}: its function_calling_llm", getattr(agent, "function_calling_llm", None), limits
+    )
 
 
 def _unlimited_llm(label: str, llm: Any, limits: RunLimits) -> Iterator[str]:
@@ -282,7 +303,9 @@ def _count_model_call(source: Any, event: LLMCallCompletedEvent) -> None:
     usage = event.usage or {}
     tokens = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
     model = event.model or ""
-    run.usage.add(model if "/" in model else f"{getattr(source, 'provider', 'openai')}/{model}", tokens if usage else None)
+    run.usage.add(
+        model if "/" in model else f"{getattr(source, 'provider', 'openai')}/{model}", tokens if usage else None
+    )
     run.emit("model.called", agent=event.agent_role, task=event.task_name, model=model, tokens=sum(tokens))
 
 

@@ -1,4 +1,4 @@
-"""Inputs for demos and tests of any application: its examples, or instances of its input model; with a canary if asked."""
+"""Inputs for demos and tests of any application: its examples, or instances of its input model; marked if asked."""
 
 import json
 import secrets
@@ -11,7 +11,7 @@ from crewyard_runtime.testing.schema import generate
 
 
 def example_inputs(application: Application, count: int) -> list[str]:
-    """`count` inputs as JSON text (fewer if the examples file holds fewer); made from the schema if there is no file."""
+    """`count` inputs as JSON text, fewer if the examples are fewer; made from the schema if there are none."""
     lines = application.example_lines()[:count]
     if lines:
         return lines

@@ -1,0 +1,93 @@
+"""The failure modes that the scaling tests guard against, as data: what a failing test tells its reader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FailureMode:
+    """leads_to: what it does in production. cure: what to do about it."""
+
+    title: str
+    leads_to: str
+    cure: str
+
+
+FAILURE_MODES = {
+    "F01": FailureMode(
+        "an agent, task, crew, model client or tool outlives its run",
+        "workers share it: answers mix, token counts add up, and state of one user reaches the next",
+        "make it inside the build function, each time it is called, and keep no reference to it",
+    ),
+    "F02": FailureMode(
+        "runs that go on at once mix",
+        "a user gets another user's answer, or the run stops with 'executor is already running'",
+        "make everything for one run from the RunContext, and put nothing on a module or a class",
+    ),
+    "F03": FailureMode(
+        "a variable that the application needs is not known to the startup validation",
+        "a replica without it starts, takes requests and fails at the first one",
+        "declare it as a field of Settings and read it from run.settings",
+    ),
+    "F04": FailureMode(
+        "configuration is read from the environment at import",
+        "the import crashes or freezes an old value where the variable comes later (a test, a secrets manager)",
+        "declare it as a field of Settings and read it from run.settings when it is needed",
+    ),
+    "F05": FailureMode(
+        "a run writes outside its workspace",
+        "two runs overwrite each other's file, and a restart of the container loses it",
+        "write below run.workspace, and give back what must last as the run's output",
+    ),
+    "F06": FailureMode(
+        "what is handed from step to step is not plain data",
+        "it cannot be stored, resumed or sent to another process: a connection or a lock is bound to this one",
+        "hand over strings, numbers, lists, dicts and Pydantic models of those; open the connection where it is used",
+    ),
+    "F07": FailureMode(
+        "a tool starts threads without a bound",
+        "with several workers a machine runs out of threads and memory",
+        "use at most run.limits.tool_concurrency workers",
+    ),
+    "F08": FailureMode(
+        "something goes on without a limit",
+        "one bad ticket keeps a worker busy and costs money until somebody notices",
+        "build agents with max_iter=run.limits.max_iter and llm=run.llm(...); end loops of your own at run.deadline",
+    ),
+    "F18": FailureMode(
+        "an error loses its cause or its run",
+        "nobody can tell which run failed and why",
+        "let exceptions pass, or raise your own `from error`; log with run.log",
+    ),
+    "F24": FailureMode(
+        "something was started before the fork",
+        "every forked run waits for threads that are not there, and hangs",
+        "start no crew, client or thread at import",
+    ),
+    "F25": FailureMode(
+        "a heavy import stands at module level",
+        "every process starts late: gateways, workers after a crash, and each new replica",
+        "import it inside the function that needs it",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was seen, and the line of the project's code it comes from, if that is known."""
+
+    what: str
+    where: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.where})" if self.where else self.what
+
+
+def guard(failure: str, findings: Sequence[Finding | str]) -> None:
+    """Fail the test with the whole story if anything was found. Raises AssertionError."""
+    if not findings:
+        return
+    mode = FAILURE_MODES[failure]
+    seen = "\n".join(f"  - {finding}" for finding in dict.fromkeys(map(str, findings)))
+    msg = f"{failure}: {mode.title}\nseen:\n{seen}\nin production: {mode.leads_to}\nwhat to do: {mode.cure}"
+    raise AssertionError(msg)

@@ -1,0 +1,182 @@
+"""Recorders for the probe: who reads the environment, writes files, starts threads, keeps objects."""
+
+import gc
+import os
+import sys
+import sysconfig
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from crewyard_runtime.testing.failures import Finding
+
+STDLIB = sysconfig.get_paths()["stdlib"]
+SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
+READERS = ("pydantic_settings", "pydantic", "dotenv", "environs", "decouple")  # libraries that read for their caller
+
+
+class Team:
+    """The team's code: the directories of its packages."""
+
+    def __init__(self, places: list[Path]) -> None:
+        self._places = tuple(str(place.resolve()) + os.sep for place in places)
+
+    def owns(self, filename: str) -> bool:
+        """Whether a file belongs to the team's packages."""
+        return filename.startswith(self._places)
+
+    def reader(self, frame: FrameType | None) -> str | None:
+        """The team's line that asked for something, directly or through a library that reads for its caller."""
+        for caller in _outwards(frame):
+            filename = caller.f_code.co_filename
+            if self.owns(filename):
+                return f"{filename}:{caller.f_lineno}"
+            if not _reads_for_caller(filename):
+                return None
+        return None
+
+    def starter(self, frame: FrameType | None) -> str | None:
+        """The team's line if nothing but the standard library stands between it and what was started."""
+        for caller in _outwards(frame):
+            filename = caller.f_code.co_filename
+            if self.owns(filename):
+                return f"{filename}:{caller.f_lineno}"
+            if not _is_stdlib(filename) and filename != __file__:
+                return None
+        return None
+
+    def nearest(self, frame: FrameType | None) -> str | None:
+        """The innermost line of the team on the stack."""
+        frames = ((c.f_code.co_filename, c.f_lineno) for c in _outwards(frame))
+        return next((f"{name}:{line}" for name, line in frames if self.owns(name)), None)
+
+    def allocated(self, thing: object) -> str | None:
+        """The team's line that made an object, while tracemalloc is on."""
+        trace = tracemalloc.get_object_traceback(thing)
+        frames = reversed(list(trace or []))
+        return next((f"{each.filename}:{each.lineno}" for each in frames if self.owns(each.filename)), None)
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_stdlib(filename: str) -> bool:
+    return filename.startswith((STDLIB, "<frozen")) and not filename.startswith(SITE)
+
+
+def _reads_for_caller(filename: str) -> bool:
+    if filename == __file__ or filename == os.__file__ or filename.startswith("<frozen os"):
+        return True
+    if "_collections_abc" in filename or filename == "<string>":
+        return True
+    return any(f"{os.sep}{name}{os.sep}" in filename for name in READERS)
+
+
+class _RecordingEnviron(os._Environ[str]):
+    note: Callable[[str, FrameType], None]
+
+    def __getitem__(self, key: str) -> str:
+        self.note(key, sys._getframe(1))
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.note("all of it", sys._getframe(1))
+        return super().__iter__()
+
+
+@contextmanager
+def environment_reads(team: Team) -> Iterator[list[Finding]]:
+    """Collect the reads of environment variables that the team's code does, by itself or by making settings."""
+    found: list[Finding] = []
+
+    def note(variable: str, frame: FrameType) -> None:
+        if where := team.reader(frame):
+            found.append(Finding(f"the environment is read: {variable}", where))
+
+    before = os.environ
+    recorder = _RecordingEnviron.__new__(_RecordingEnviron)
+    recorder.__dict__.update(before.__dict__)
+    recorder.note = note
+    os.environ = recorder  # noqa: B003 - the process keeps its environment, only the view of it is another
+    try:
+        yield found
+    finally:
+        os.environ = before  # noqa: B003
+
+
+class FileWrites:
+    """Collects writes outside the allowed directories. An audit hook cannot be removed, so there is one a process."""
+
+    def __init__(self, team: Team, allowed: list[Path]) -> None:
+        self.found: list[Finding] = []
+        self.allowed = [str(place.resolve()) for place in allowed]
+        self.active = False
+        self._team = team
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.active:
+            return
+        path = _written(event, arguments)
+        if path is None:
+            return
+        place = os.path.realpath(path)
+        if not place.startswith((*self.allowed, "/dev/", "/proc/")) and "__pycache__" not in place:
+            self.found.append(Finding(f"{place} is written", self._team.nearest(sys._getframe(1))))
+
+
+def _written(event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event == "open":
+        path, mode, flags = arguments
+        writes = any(letter in (mode or "") for letter in "wax+") or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
+        return os.fsdecode(path) if writes and isinstance(path, str | bytes) else None
+    if event in ("os.mkdir", "sqlite3.connect"):
+        path = arguments[0]
+        return (
+            os.fsdecode(path)
+            if isinstance(path, str | bytes) and not str(path).startswith((":memory:", "file:"))
+            else None
+        )
+    return None
+
+
+@contextmanager
+def thread_use(team: Team, bound: int) -> Iterator[list[Finding]]:
+    """Collect pools larger than `bound` and more than `bound` live threads that the team's code starts."""
+    found: list[Finding] = []
+    started: list[threading.Thread] = []
+    make_pool, start = ThreadPoolExecutor.__init__, threading.Thread.start
+
+    def pool_init(pool: ThreadPoolExecutor, max_workers: int | None = None, *args: Any, **kwargs: Any) -> None:
+        make_pool(pool, max_workers, *args, **kwargs)
+        if pool._max_workers > bound and (where := team.starter(sys._getframe(1))):
+            found.append(Finding(f"a pool of {pool._max_workers} threads, and the limit is {bound}", where))
+
+    def thread_start(thread: threading.Thread) -> None:
+        if where := team.starter(sys._getframe(1)):
+            started.append(thread)
+            alive = 1 + sum(each.is_alive() for each in started)
+            if alive > bound:
+                found.append(Finding(f"{alive} threads at once, and the limit is {bound}", where))
+        start(thread)
+
+    ThreadPoolExecutor.__init__ = pool_init  # type: ignore[assignment,method-assign]
+    threading.Thread.start = thread_start  # type: ignore[assignment,method-assign]
+    try:
+        yield found
+    finally:
+        ThreadPoolExecutor.__init__, threading.Thread.start = make_pool, start  # type: ignore[method-assign]
+
+
+def living(kinds: tuple[type, ...]) -> dict[int, Any]:
+    """Every live object of the given types, by its id."""
+    gc.collect()
+    return {id(thing): thing for thing in gc.get_objects() if isinstance(thing, kinds)}

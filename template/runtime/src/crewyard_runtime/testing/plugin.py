@@ -1,0 +1,136 @@
+"""The pytest plugin of a project: fixtures that find its applications and run them against the model server."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from crewyard_runtime.application import Application, find_applications
+from crewyard_runtime.execution import Outcome, Runner, RunRequest
+from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, plain
+from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.probe import ProbeReport, ProbeRequest, probe
+
+PROBE_SECONDS = 240
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `application` runs once for each application of the project."""
+    if "application" in metafunc.fixturenames:
+        found = find_applications()
+        metafunc.parametrize("application", list(found.values()), ids=list(found), scope="session")
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[ModelServer]:
+    """A model server for the whole session; a test that tells it to fail clears it again."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def faults(model_server: ModelServer) -> Iterator[ModelServer]:
+    """The model server, with what it was told to do forgotten afterwards."""
+    yield model_server
+    model_server.clear()
+
+
+@pytest.fixture(scope="session")
+def application_settings(application: Application) -> ApplicationSettings:
+    """The application's settings, with examples in place of the variables that are not set here."""
+    return with_examples(application.settings)
+
+
+@pytest.fixture(scope="session")
+def runtime_settings(model_server: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> RuntimeSettings:
+    """The project's settings, with the model server as the provider."""
+    return RuntimeSettings.load(
+        openai_base_url=model_server.url,
+        openai_api_key="offline",
+        model_fast="openai/gpt-4o-mini",
+        model_strong="openai/gpt-4o",
+        writable_dir=tmp_path_factory.mktemp("writable"),
+    )
+
+
+@dataclass
+class Runs:
+    """Runs one application, each run in its own process, as a worker does."""
+
+    application: Application
+    settings: RuntimeSettings
+    application_settings: ApplicationSettings
+
+    def __call__(self, inputs: list[Any], parallel: int = 1, **limits: Any) -> list[Outcome]:
+        """The outcomes of the inputs, in their order; `limits` changes limits of these runs."""
+        settings = self.settings.model_copy(update={"limits": self.settings.limits.model_copy(update=limits)})
+        runner = Runner(settings, list(find_applications().values()))
+        runner.start()
+        self.workspaces: list[str] = []
+        with ThreadPoolExecutor(parallel) as pool:
+            return list(pool.map(lambda pair: self._one(runner, *pair), enumerate(inputs)))
+
+    def _one(self, runner: Runner, number: int, data: Any) -> Outcome:
+        request = RunRequest(
+            run_id=f"{os.getpid()}-{id(runner)}-{number}",
+            input=data,
+            settings=plain(self.application_settings),
+            runtime={},
+        )
+        return runner.run(self.application, request)
+
+
+@pytest.fixture(scope="session")
+def runs(
+    application: Application, runtime_settings: RuntimeSettings, application_settings: ApplicationSettings
+) -> Runs:
+    """Runs of the application."""
+    return Runs(application, runtime_settings, application_settings)
+
+
+@dataclass
+class Probing:
+    """Observes one application in one fresh process."""
+
+    application: Application
+    settings: RuntimeSettings
+    application_settings: ApplicationSettings
+
+    def __call__(self, inputs: list[Any]) -> ProbeReport:
+        """What was seen while the application was imported and ran the inputs one after the other."""
+        request = ProbeRequest(inputs=inputs, settings=plain(self.application_settings), runtime=plain(self.settings))
+        environment = {name: value for name, value in os.environ.items() if name not in KEYS}
+        return probe(self.application, request, environment, PROBE_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def probing(
+    application: Application, runtime_settings: RuntimeSettings, application_settings: ApplicationSettings
+) -> Probing:
+    """A probe for the application."""
+    return Probing(application, runtime_settings, application_settings)
+
+
+def with_examples(model: type[ApplicationSettings]) -> ApplicationSettings:
+    """The team's settings; a missing variable gets its first example, or a value of its type."""
+    try:
+        return model.load()
+    except ValidationError as error:
+        missing = {str(item["loc"][0]) for item in error.errors() if item["type"] == "missing"}
+    values: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if field.is_required() and missing & {name, str(field.validation_alias)}:
+            values[name] = field.examples[0] if field.examples else _any_value(field.annotation)
+    return model.load(**values)
+
+
+def _any_value(kind: Any) -> Any:
+    return {int: 1, float: 1.0, bool: True, Path: Path("/nowhere")}.get(
+        kind, SecretStr("x") if kind is SecretStr else "x"
+    )

@@ -1,0 +1,191 @@
+"""The probe: imports an application and runs it in one fresh, observed process, as a platform without our runner would.
+
+`python -m crewyard_runtime.testing.probe NAME`, with a request as JSON on standard input; the report is JSON on file
+descriptor 3. The scaling tests judge by it, so that they know nothing of the agents they look at.
+"""
+
+import contextlib
+import os
+import pkgutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+import uuid
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, to_json
+
+from crewyard_runtime.application import ENTRY_POINTS, Application, find_application
+from crewyard_runtime.execution.messages import Outcome, RunRequest
+from crewyard_runtime.execution.work import work
+from crewyard_runtime.frameworks import load_framework
+from crewyard_runtime.settings import RuntimeSettings
+from crewyard_runtime.testing.failures import Finding
+from crewyard_runtime.testing.observe import FileWrites, Team, environment_reads, living, thread_use
+
+FRAMES = 25
+
+
+class ProbeRequest(BaseModel):
+    """What to run: the inputs in this order, with these settings."""
+
+    inputs: list[Any]
+    settings: dict[str, Any]
+    runtime: dict[str, Any]
+
+
+class ProbeReport(BaseModel):
+    """What was seen, by subject; each entry is [what, where]."""
+
+    made_at_import: list[tuple[str, str | None]] = []
+    read_at_import: list[tuple[str, str | None]] = []
+    started_at_import: list[tuple[str, str | None]] = []
+    kept_after_run: list[tuple[str, str | None]] = []
+    read_in_runs: list[tuple[str, str | None]] = []
+    written: list[tuple[str, str | None]] = []
+    threads: list[tuple[str, str | None]] = []
+    not_plain: list[tuple[str, str | None]] = []
+    outcomes: list[Outcome] = []
+
+    def findings(self, subject: str) -> list[Finding]:
+        """The entries of a subject."""
+        return [Finding(what, where) for what, where in getattr(self, subject)]
+
+
+def probe(application: Application, request: ProbeRequest, environment: dict[str, str], timeout: float) -> ProbeReport:
+    """Run the probe in a process of its own. Raises RuntimeError with what it printed if it ends without a report."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryDirectory(prefix="crewyard-probe-") as scratch:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crewyard_runtime.testing.probe", application.name, str(writing)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[writing],
+            env={**environment, "HOME": scratch},
+            cwd=scratch,
+        )
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            received: list[bytes] = []
+            reader = threading.Thread(target=lambda: received.append(pipe.read()), daemon=True)
+            reader.start()
+            try:
+                printed, _ = process.communicate(request.model_dump_json().encode(), timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                printed, _ = process.communicate()
+            reader.join()
+    if process.returncode != 0 or not received[0]:
+        msg = f"The probe ended with code {process.returncode}:\n{printed.decode(errors='replace')[-4000:]}"
+        raise RuntimeError(msg)
+    return ProbeReport.model_validate_json(received[0])
+
+
+def main(name: str, descriptor: int) -> None:
+    """Import, run, report. Nothing of the team's is imported before it is observed."""
+    request = ProbeRequest.model_validate_json(sys.stdin.buffer.read())
+    framework: Any = load_framework(RuntimeSettings(**request.runtime).framework)
+    packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}
+    team = Team([Path(place) for package in packages for place in _locations(package)])
+    report = ProbeReport()
+    tracemalloc.start(FRAMES)
+    _observe_import(name, packages, framework, team, report)
+    _observe_runs(find_application(name), framework, team, request, report)
+    os.write(descriptor, report.model_dump_json().encode())
+    os._exit(0)
+
+
+def _locations(package: str) -> list[str]:
+    spec = find_spec(package)
+    return list((spec.submodule_search_locations if spec else None) or [])
+
+
+def _observe_import(name: str, packages: set[str], framework: Any, team: Team, report: ProbeReport) -> None:
+    before, threads = set(living(framework.PARTS)), set(threading.enumerate())
+    with environment_reads(team) as reads:
+        for package in packages:
+            for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+                if not module.name.endswith("__main__"):
+                    import_module(module.name)
+        find_application(name).load_build()
+    report.read_at_import = _pairs(reads)
+    report.made_at_import = [
+        (f"a {type(thing).__name__} is made at import", team.allocated(thing))
+        for key, thing in living(framework.PARTS).items()
+        if key not in before
+    ]
+    report.started_at_import = [
+        (f"the thread {thread.name} is started at import", None) for thread in set(threading.enumerate()) - threads
+    ]
+
+
+def _observe_runs(
+    application: Application, framework: Any, team: Team, request: ProbeRequest, report: ProbeReport
+) -> None:
+    not_plain: list[Finding] = []
+    framework.watch_handovers(lambda label, value: not_plain.extend(_not_plain(label, value)))
+    home = Path(os.environ["HOME"]) / "home"
+    home.mkdir()
+    os.environ["HOME"] = str(home)
+    writes = FileWrites(team, [home])
+    bound = RuntimeSettings(**request.runtime).limits.tool_concurrency
+    known = set(living(framework.PARTS))
+    with environment_reads(team) as reads, thread_use(team, bound) as threads:
+        for number, data in enumerate(request.inputs):
+            report.outcomes.append(_one_run(application, data, request, writes))
+            if number == 0:  # the first run may leave what the framework keeps for good; it is judged like any other
+                report.kept_after_run = _kept(framework, team, known)
+    report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
+    report.threads, report.not_plain = _pairs(threads), _pairs(not_plain)
+
+
+def _one_run(application: Application, data: Any, request: ProbeRequest, writes: FileWrites) -> Outcome:
+    deadline = RuntimeSettings(**request.runtime).limits.deadline_seconds
+    workspace = Path(tempfile.mkdtemp(dir=os.environ["HOME"]))
+    run = RunRequest(
+        run_id=uuid.uuid4().hex,
+        input=data,
+        settings=request.settings,
+        runtime=request.runtime,
+        workspace=str(workspace),
+        deadline=time.time() + deadline,
+    )
+    writes.active = True
+    try:
+        return work(application, run, lambda event, data: None)
+    finally:
+        writes.active = False
+
+
+def _kept(framework: Any, team: Team, known: set[int]) -> list[tuple[str, str | None]]:
+    return [
+        (f"a {type(thing).__name__} is still there when its run is over", team.allocated(thing))
+        for key, thing in living(framework.PARTS).items()
+        if key not in known
+    ]
+
+
+def _not_plain(label: str, value: Any) -> list[Finding]:
+    try:
+        to_json(value)
+    except (PydanticSerializationError, ValueError, TypeError) as error:
+        return [Finding(f"{label}: {error}")]
+    return []
+
+
+def _pairs(findings: list[Finding]) -> list[tuple[str, str | None]]:
+    return [(finding.what, finding.where) for finding in findings]
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):
+        main(sys.argv[1], int(sys.argv[2]))

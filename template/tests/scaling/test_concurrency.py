@@ -1,0 +1,52 @@
+"""Ten runs at once, each in its own process with its own directory, do not mix."""
+
+import pytest
+from crewyard_runtime import Application
+from crewyard_runtime.execution import Outcome
+from crewyard_runtime.testing.failures import guard
+from crewyard_runtime.testing.inputs import marked_inputs
+from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.plugin import Runs
+
+AT_ONCE = 10
+
+
+@pytest.fixture(scope="module")
+def inputs(application: Application) -> list[tuple[str | None, object]]:
+    """An input for each run, with a canary of its own."""
+    return marked_inputs(application, AT_ONCE)
+
+
+@pytest.fixture(scope="module")
+def outcomes(inputs: list[tuple[str | None, object]], runs: Runs) -> list[Outcome]:
+    """All of them at the same time."""
+    return runs([data for _, data in inputs], parallel=AT_ONCE)
+
+
+def test_every_run_succeeds(outcomes: list[Outcome]) -> None:
+    reasons = [outcome.error.reason for outcome in outcomes if outcome.error]
+    assert not reasons, f"{len(reasons)} of {AT_ONCE} runs failed: {reasons[0]}"
+
+
+def test_no_result_carries_another_runs_data(outcomes: list[Outcome], inputs: list[tuple[str | None, object]]) -> None:
+    seen = [
+        f"the result of run {mine + 1} carries the data of run {other + 1}"
+        for mine, outcome in enumerate(outcomes)
+        for other, (canary, _) in enumerate(inputs)
+        if other != mine and canary and canary in outcome.model_dump_json()
+    ]
+    guard("F02", seen)
+
+
+def test_no_prompt_carries_data_of_two_runs(
+    outcomes: list[Outcome], inputs: list[tuple[str | None, object]], model_server: ModelServer
+) -> None:
+    canaries = {canary for canary, _ in inputs if canary}
+    if not canaries:
+        pytest.skip("no text field of the input can carry a canary")
+    prompts = [str(request["body"]) for request in model_server.requests]
+    reached = [canary for canary in canaries if any(canary in prompt for prompt in prompts)]
+    mixed = [held for prompt in prompts if len(held := {canary for canary in canaries if canary in prompt}) > 1]
+    assert len(outcomes) == AT_ONCE
+    assert reached, "no prompt carries the text of its input, so this test sees nothing"
+    guard("F02", [f"a prompt carries the data of {len(held)} runs" for held in mixed])

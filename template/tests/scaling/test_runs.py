@@ -1,0 +1,73 @@
+"""Many runs in a row leave nothing behind, share nothing and hand over nothing but data."""
+
+import pytest
+from crewyard_runtime import Application
+from crewyard_runtime.testing.failures import guard
+from crewyard_runtime.testing.inputs import marked_inputs
+from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.plugin import Probing
+from crewyard_runtime.testing.probe import ProbeReport
+
+IN_A_ROW = 20
+
+
+@pytest.fixture(scope="module")
+def inputs(application: Application) -> list[tuple[str | None, object]]:
+    """An input for each run, with a canary of its own."""
+    return marked_inputs(application, IN_A_ROW)
+
+
+@pytest.fixture(scope="module")
+def report(inputs: list[tuple[str | None, object]], probing: Probing) -> ProbeReport:
+    """All of them in one process, as on a platform that keeps it."""
+    return probing([data for _, data in inputs])
+
+
+def test_every_run_succeeds(report: ProbeReport) -> None:
+    reasons = [outcome.error.reason for outcome in report.outcomes if outcome.error]
+    assert len(report.outcomes) == IN_A_ROW
+    assert not reasons, f"{len(reasons)} of {IN_A_ROW} runs failed: {reasons[0]}"
+
+
+def test_nothing_that_a_run_made_outlives_it(report: ProbeReport) -> None:
+    guard("F01", report.findings("kept_after_run"))
+
+
+def test_no_run_sees_another_ones_data(report: ProbeReport, inputs: list[tuple[str | None, object]]) -> None:
+    canaries = [canary for canary, _ in inputs]
+    guard("F02", leaks(canaries, [outcome.model_dump_json() for outcome in report.outcomes]))
+
+
+def test_variables_are_read_by_settings_alone(report: ProbeReport) -> None:
+    guard("F03", report.findings("read_in_runs"))
+
+
+def test_a_run_writes_in_its_workspace_alone(report: ProbeReport) -> None:
+    guard("F05", report.findings("written"))
+
+
+def test_what_steps_hand_over_is_plain_data(report: ProbeReport) -> None:
+    guard("F06", report.findings("not_plain"))
+
+
+def test_tools_start_few_threads(report: ProbeReport) -> None:
+    guard("F07", report.findings("threads"))
+
+
+def test_no_prompt_carries_data_of_two_runs(
+    report: ProbeReport, inputs: list[tuple[str | None, object]], model_server: ModelServer
+) -> None:
+    canaries = {canary for canary, _ in inputs if canary}
+    prompts = [str(request["body"]) for request in model_server.requests]
+    mixed = [held for prompt in prompts if len(held := {canary for canary in canaries if canary in prompt}) > 1]
+    guard("F02", [f"a prompt carries the data of {len(held)} runs" for held in mixed])
+
+
+def leaks(canaries: list[str | None], outcomes: list[str]) -> list[str]:
+    """A sentence for each outcome that carries the canary of another run."""
+    return [
+        f"the result of run {mine + 1} carries the data of run {other + 1}"
+        for mine, outcome in enumerate(outcomes)
+        for other, canary in enumerate(canaries)
+        if other != mine and canary and canary in outcome
+    ]

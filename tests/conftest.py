@@ -1,0 +1,86 @@
+"""Fixtures of the template's own tests: the template as a git repository, and projects rendered from it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+from crewyard_runtime.testing.model_server import ModelServer
+
+REPOSITORY = Path(__file__).parent.parent
+Render = Callable[..., Path]
+
+
+def sh(place: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a project, outside of this repository's environment."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "OPENAI_API_KEY")}
+    done = subprocess.run(
+        command,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**inherited, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", **environment},
+        timeout=1_200,
+    )
+    if check and done.returncode != 0:
+        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+    return done
+
+
+def commit(place: Path, message: str, tag: str | None = None) -> None:
+    """Commit all of a directory, as a new repository if it is none yet."""
+    if not (place / ".git").exists():
+        sh(place, "git", "init", "--quiet", "--initial-branch=main")
+    sh(place, "git", "add", "--all")
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    sh(place, "git", *who, "commit", "--quiet", "--allow-empty", "-m", message)
+    if tag:
+        sh(place, "git", "tag", tag)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git would publish of this working tree, as a repository with one release."""
+    place = tmp_path_factory.mktemp("template")
+    listed = sh(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, place / name)
+    commit(place, "release", tag="0.1.0")
+    return place
+
+
+@pytest.fixture
+def render(template: Path, tmp_path: Path) -> Render:
+    """Render a project with the given answers, without trust, and return where it is."""
+
+    def make(name: str = "project", **answers: Any) -> Path:
+        place = tmp_path / name
+        copier.run_copy(str(template), place, data=answers, defaults=True, quiet=True, unsafe=False)
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of the default answers, locked and installed. Tests may run it and must leave it as it is."""
+    place = tmp_path_factory.mktemp("projects") / "my-crew"
+    copier.run_copy(str(template), place, defaults=True, quiet=True, unsafe=False)
+    sh(place, "uv", "sync", "--quiet")
+    return place
+
+
+@pytest.fixture(scope="session")
+def model_server_url() -> Iterator[str]:
+    """The URL of a model server."""
+    with ModelServer() as server:
+        yield server.url
