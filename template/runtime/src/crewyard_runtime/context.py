@@ -67,6 +67,7 @@ class RunContext(Generic[SettingsT, InputT]):
         self.tool_guard = ToolGuard(self.limits)
         self.delegations = DelegationGuard(self.limits.delegations_in_a_row)
         self.stopped: str | None = None
+        self.call_starts: dict[str, datetime] = {}
         self.log = _RunLog(logging.getLogger("crewyard.run"), {"run": self.id})
 
     @staticmethod

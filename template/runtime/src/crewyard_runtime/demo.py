@@ -73,9 +73,9 @@ def _event_row(run: str, event: str, data: dict[str, Any]) -> list[str] | None:
     agent = str(data.get("agent") or "").strip()
     seconds = f"{data['seconds']:.2f}" if data.get("seconds") is not None else ""
     if event == "model.called":
-        return [run, agent, str(data.get("task") or "model call"), "", str(data["tokens"]), seconds, "ok"]
+        return [run, agent, str(data["step"]), "", str(data["tokens"]), seconds, "ok"]
     if event == "model.failed":
-        return [run, agent, str(data.get("task") or "model call"), "", "", seconds, str(data["error"])[:80]]
+        return [run, agent, str(data["step"]), "", "", seconds, str(data["error"])[:80]]
     if event == "tool.called":
         return [run, agent, "tool call", str(data["tool"]), "", seconds, str(data.get("error") or "ok")[:80]]
     if event == "delegated":

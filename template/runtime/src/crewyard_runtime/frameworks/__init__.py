@@ -50,6 +50,6 @@ def load_framework(name: str) -> Framework:
 
 
 def quiet_frameworks() -> None:
-    """Turn a framework's telemetry and questions off, unless a variable says otherwise; call it before importing one."""
+    """Turn a framework's telemetry and questions off where no variable says otherwise; call before importing one."""
     for variable, value in QUIET.items():
         os.environ.setdefault(variable, value)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from functools import wraps
 from typing import Any
 
@@ -13,11 +14,13 @@ from crewai.crews.crew_output import CrewOutput
 from crewai.events import (
     LLMCallCompletedEvent,
     LLMCallFailedEvent,
+    LLMCallStartedEvent,
     TaskCompletedEvent,
     ToolUsageErrorEvent,
     ToolUsageFinishedEvent,
     crewai_event_bus,
 )
+from crewai.events.base_events import BaseEvent
 from crewai.hooks.contexts import ExecutionStartContext
 from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_hooks, register
 from crewai.hooks.llm_hooks import LLMCallHookContext
@@ -34,6 +37,9 @@ from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import split_model
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.tools import ToolFailed
+
+# A flow would open a store on the container's disk for itself, with a library that the project leaves out (lancedb).
+Flow._skip_auto_memory = True  # type: ignore[attr-defined]
 
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (BaseAgent, Task, Crew, Flow, BaseLLM, BaseTool, CrewStructuredTool)
@@ -105,6 +111,10 @@ def _parsed(text: str) -> Any:
         return text
 
 
+class _HooksInstalled(BaseEvent):
+    """The first event of a process."""
+
+
 def install_hooks() -> None:
     """Register the runtime's hooks and event handlers, once a process; outside of a run they do nothing."""
     if _at_start in get_hooks(InterceptionPoint.EXECUTION_START):
@@ -112,11 +122,16 @@ def install_hooks() -> None:
     register(InterceptionPoint.EXECUTION_START, _at_start)
     register(InterceptionPoint.PRE_MODEL_CALL, _before_model_call)
     register(InterceptionPoint.PRE_TOOL_CALL, _before_tool_call)
+    crewai_event_bus.on(LLMCallStartedEvent)(_note_start)
     crewai_event_bus.on(LLMCallCompletedEvent)(_count_model_call)
     crewai_event_bus.on(LLMCallFailedEvent)(_report_failed_call)
     crewai_event_bus.on(ToolUsageFinishedEvent)(_report_tool_call)
     crewai_event_bus.on(ToolUsageErrorEvent)(_report_tool_error)
     crewai_event_bus.on(TaskCompletedEvent)(_report_task)
+    # The bus starts its threads at the first event, and they hold on to what the context of that moment holds: in a
+    # process that lives on, the whole first run. So the first event is this one, in a context that holds nothing.
+    crewai_event_bus.on(_HooksInstalled)(lambda source, event: None)
+    Context().run(crewai_event_bus.emit, None, _HooksInstalled(type="crewyard_hooks_installed"))
 
 
 def watch_handovers(seen: Callable[[str, Any], None]) -> None:
@@ -296,6 +311,16 @@ def _guard(tool: Any) -> None:
     object.__setattr__(tool, attribute, guarded)
 
 
+def _note_start(source: Any, event: LLMCallStartedEvent) -> None:
+    if run := active_run():
+        run.call_starts[event.call_id] = event.timestamp
+
+
+def _seconds(run: RunContext, event: LLMCallCompletedEvent | LLMCallFailedEvent) -> float:
+    started = run.call_starts.pop(event.call_id, event.timestamp)
+    return round((event.timestamp - started).total_seconds(), 3)
+
+
 def _count_model_call(source: Any, event: LLMCallCompletedEvent) -> None:
     run = active_run()
     if run is None:
@@ -306,12 +331,14 @@ def _count_model_call(source: Any, event: LLMCallCompletedEvent) -> None:
     run.usage.add(
         model if "/" in model else f"{getattr(source, 'provider', 'openai')}/{model}", tokens if usage else None
     )
-    run.emit("model.called", agent=event.agent_role, task=event.task_name, model=model, tokens=sum(tokens))
+    step, seconds = event.task_name or "model call", _seconds(run, event)
+    run.emit("model.called", agent=event.agent_role, step=step, model=model, tokens=sum(tokens), seconds=seconds)
 
 
 def _report_failed_call(source: Any, event: LLMCallFailedEvent) -> None:
     if run := active_run():
-        run.emit("model.failed", agent=event.agent_role, task=event.task_name, error=event.error)
+        step, seconds = event.task_name or "model call", _seconds(run, event)
+        run.emit("model.failed", agent=event.agent_role, step=step, error=event.error, seconds=seconds)
 
 
 def _report_tool_call(source: Any, event: ToolUsageFinishedEvent) -> None:

@@ -1,10 +1,10 @@
 """A server that speaks OpenAI's protocol and plays a model, for demos and tests: no key, no network, no chance.
 
 `with ModelServer() as server:` serves on `server.url` until the block ends, and
-`python -m crewyard_runtime.testing.model_server --port 8000` until Ctrl-C: POST /v1/chat/completions and /v1/embeddings,
-GET /v1/models. The same request gets the same answer (see `replies`), unless the server was told otherwise:
+`python -m crewyard_runtime.testing.model_server --port 8000` until Ctrl-C: POST /v1/chat/completions and
+/v1/embeddings, GET /v1/models. The same request gets the same answer (see `replies`), unless it is told otherwise:
 
-POST /control/faults {"kind": ..., "times": n}: what happens to the next n calls of /v1/* (1; null: until it is cleared).
+POST /control/faults {"kind": ..., "times": n}: what happens to the next n calls of /v1/* (1; null: until cleared).
   rate_limit   429 with `Retry-After: retry_after` (seconds, 1)
   error        `status` (500) and `message`
   slow         the right answer after `seconds` (1)
@@ -13,13 +13,13 @@ POST /control/faults {"kind": ..., "times": n}: what happens to the next n calls
   empty        200 with an empty content
 POST /control/replies {"content": "..."} or {"tool": "name", "arguments": {...}}, and "times": n: the next n answers.
   One with a tool waits for a request that offers that tool.
-GET /control/requests: the newest 10,000 calls of /v1/*, each {"path", "headers", "body", "status"}. The status is 0 while
-  there is no answer, and stays 0 after a drop. Keys are redacted.
+GET /control/requests: the newest 10,000 calls of /v1/*, each {"path", "headers", "body", "status"}. The status is 0
+  while there is no answer, and stays 0 after a drop. Keys are redacted.
 DELETE /control/faults, /control/replies, /control/requests: forgets them.
 
-Looked at instead: llmock 0.2.2, fakellm 0.3.5, mock-ai-api 0.1.1, ai-mock 0.3.1, openai-responses 0.13.1. They bring a web
-framework or patch the client; only llmock answers by the schema that is sent, but it ignores `pattern`, validates nothing
-and answers an unsupported schema wrongly.
+Looked at instead: llmock 0.2.2, fakellm 0.3.5, mock-ai-api 0.1.1, ai-mock 0.3.1, openai-responses 0.13.1. They bring a
+web framework or patch the client; only llmock answers by the schema that is sent, but it ignores `pattern`, validates
+nothing and answers an unsupported schema wrongly.
 """
 
 import argparse

@@ -5,10 +5,11 @@ import os
 import sys
 import sysconfig
 import threading
-import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,7 @@ from crewyard_runtime.testing.failures import Finding
 
 STDLIB = sysconfig.get_paths()["stdlib"]
 SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
-READERS = ("pydantic_settings", "pydantic", "dotenv", "environs", "decouple")  # libraries that read for their caller
+READERS = ("pydantic_settings", "dotenv", "environs", "decouple")  # libraries that read for their caller
 
 
 class Team:
@@ -54,12 +55,6 @@ class Team:
         """The innermost line of the team on the stack."""
         frames = ((c.f_code.co_filename, c.f_lineno) for c in _outwards(frame))
         return next((f"{name}:{line}" for name, line in frames if self.owns(name)), None)
-
-    def allocated(self, thing: object) -> str | None:
-        """The team's line that made an object, while tracemalloc is on."""
-        trace = tracemalloc.get_object_traceback(thing)
-        frames = reversed(list(trace or []))
-        return next((f"{each.filename}:{each.lineno}" for each in frames if self.owns(each.filename)), None)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -176,7 +171,37 @@ def thread_use(team: Team, bound: int) -> Iterator[list[Finding]]:
         ThreadPoolExecutor.__init__, threading.Thread.start = make_pool, start  # type: ignore[method-assign]
 
 
-def living(kinds: tuple[type, ...]) -> dict[int, Any]:
-    """Every live object of the given types, by its id."""
-    gc.collect()
-    return {id(thing): thing for thing in gc.get_objects() if isinstance(thing, kinds)}
+@dataclass
+class Birth:
+    """An object of interest: what holds it weakly, the team's line that made it, and when."""
+
+    thing: Callable[[], object | None]
+    kind: str
+    where: str | None
+    phase: str
+
+
+class Births:
+    """Notes each object of the given types that is made from now on, and where; `phase` says what is going on."""
+
+    def __init__(self, team: Team, kinds: tuple[type, ...]) -> None:
+        self.phase = ""
+        self._births: list[Birth] = []
+        for kind in kinds:
+            self._watch(kind, team)
+
+    def living(self, phase: str) -> list[Birth]:
+        """What was made in a phase and is still there."""
+        gc.collect()
+        return [birth for birth in self._births if birth.phase == phase and birth.thing() is not None]
+
+    def _watch(self, kind: type, team: Team) -> None:
+        made = kind.__init__
+
+        def init(thing: Any, *args: Any, **kwargs: Any) -> None:
+            if not any(birth.thing() is thing for birth in self._births[-4:]):  # a subclass calls its base's
+                where = team.nearest(sys._getframe(1))
+                self._births.append(Birth(weakref.ref(thing), type(thing).__name__, where, self.phase))
+            made(thing, *args, **kwargs)
+
+        kind.__init__ = init  # type: ignore[misc]

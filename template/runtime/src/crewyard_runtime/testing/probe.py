@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-import tracemalloc
 import uuid
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -29,9 +28,7 @@ from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.failures import Finding
-from crewyard_runtime.testing.observe import FileWrites, Team, environment_reads, living, thread_use
-
-FRAMES = 25
+from crewyard_runtime.testing.observe import Births, FileWrites, Team, environment_reads, thread_use
 
 
 class ProbeRequest(BaseModel):
@@ -97,9 +94,9 @@ def main(name: str, descriptor: int) -> None:
     packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}
     team = Team([Path(place) for package in packages for place in _locations(package)])
     report = ProbeReport()
-    tracemalloc.start(FRAMES)
-    _observe_import(name, packages, framework, team, report)
-    _observe_runs(find_application(name), framework, team, request, report)
+    births = Births(team, framework.PARTS)
+    _observe_import(name, packages, births, team, report)
+    _observe_runs(find_application(name), framework, births, team, request, report)
     os.write(descriptor, report.model_dump_json().encode())
     os._exit(0)
 
@@ -109,8 +106,9 @@ def _locations(package: str) -> list[str]:
     return list((spec.submodule_search_locations if spec else None) or [])
 
 
-def _observe_import(name: str, packages: set[str], framework: Any, team: Team, report: ProbeReport) -> None:
-    before, threads = set(living(framework.PARTS)), set(threading.enumerate())
+def _observe_import(name: str, packages: set[str], births: Births, team: Team, report: ProbeReport) -> None:
+    births.phase = "import"
+    threads = set(threading.enumerate())
     with environment_reads(team) as reads:
         for package in packages:
             for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
@@ -118,45 +116,44 @@ def _observe_import(name: str, packages: set[str], framework: Any, team: Team, r
                     import_module(module.name)
         find_application(name).load_build()
     report.read_at_import = _pairs(reads)
-    report.made_at_import = [
-        (f"a {type(thing).__name__} is made at import", team.allocated(thing))
-        for key, thing in living(framework.PARTS).items()
-        if key not in before
-    ]
+    report.made_at_import = [(f"a {birth.kind} is made at import", birth.where) for birth in births.living("import")]
     report.started_at_import = [
         (f"the thread {thread.name} is started at import", None) for thread in set(threading.enumerate()) - threads
     ]
 
 
 def _observe_runs(
-    application: Application, framework: Any, team: Team, request: ProbeRequest, report: ProbeReport
+    application: Application, framework: Any, births: Births, team: Team, request: ProbeRequest, report: ProbeReport
 ) -> None:
     not_plain: list[Finding] = []
     framework.watch_handovers(lambda label, value: not_plain.extend(_not_plain(label, value)))
     home = Path(os.environ["HOME"]) / "home"
     home.mkdir()
-    os.environ["HOME"] = str(home)
+    os.environ.update(HOME=str(home), TMPDIR=str(home))
+    tempfile.tempdir = None
     writes = FileWrites(team, [home])
     bound = RuntimeSettings(**request.runtime).limits.tool_concurrency
-    known = set(living(framework.PARTS))
     with environment_reads(team) as reads, thread_use(team, bound) as threads:
         for number, data in enumerate(request.inputs):
+            births.phase = f"run {number}"
             report.outcomes.append(_one_run(application, data, request, writes))
-            if number == 0:  # the first run may leave what the framework keeps for good; it is judged like any other
-                report.kept_after_run = _kept(framework, team, known)
+    if len(request.inputs) > 1:  # a framework may hold on to its last run until the next
+        report.kept_after_run = [
+            (f"a {birth.kind} of the first run is there after the last", birth.where)
+            for birth in births.living("run 0")
+        ]
     report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
     report.threads, report.not_plain = _pairs(threads), _pairs(not_plain)
 
 
 def _one_run(application: Application, data: Any, request: ProbeRequest, writes: FileWrites) -> Outcome:
     deadline = RuntimeSettings(**request.runtime).limits.deadline_seconds
-    workspace = Path(tempfile.mkdtemp(dir=os.environ["HOME"]))
     run = RunRequest(
         run_id=uuid.uuid4().hex,
         input=data,
         settings=request.settings,
         runtime=request.runtime,
-        workspace=str(workspace),
+        workspace=tempfile.mkdtemp(),
         deadline=time.time() + deadline,
     )
     writes.active = True
@@ -164,14 +161,6 @@ def _one_run(application: Application, data: Any, request: ProbeRequest, writes:
         return work(application, run, lambda event, data: None)
     finally:
         writes.active = False
-
-
-def _kept(framework: Any, team: Team, known: set[int]) -> list[tuple[str, str | None]]:
-    return [
-        (f"a {type(thing).__name__} is still there when its run is over", team.allocated(thing))
-        for key, thing in living(framework.PARTS).items()
-        if key not in known
-    ]
 
 
 def _not_plain(label: str, value: Any) -> list[Finding]:

@@ -5,6 +5,7 @@ Every value is validated where it is made, with `jsonschema` and its format chec
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -100,21 +101,14 @@ class _Maker:
             raise UnsupportedSchema(msg)
 
     def _check(self, schema: Any, path: str) -> None:
-        from jsonschema import SchemaError
-
-        try:
-            self._validator.check_schema(schema)
-        except SchemaError as error:
-            msg = f"At {'/'.join([path, *map(str, error.path)])}: not a valid JSON Schema: {error.message[:300]}"
-            raise UnsupportedSchema(msg) from None
         parts = list(_subschemas(schema, path))
         self._checked.update(place for place, _ in parts)
         for place, part in parts:
-            # A nested $id would change what the $refs below it mean.
+            # A nested $id would change what the $refs below it mean; lists of items are the tuples of older drafts.
             wrong = [key for key in part if key in UNSUPPORTED or (key == "$id" and place != "#")]
-            # The tuples of drafts before 2020-12.
-            if wrong or isinstance(part.get("items"), list):
-                msg = f"At {place}: the keyword {(wrong or ['items (a list)'])[0]!r} is not supported."
+            wrong += ["items"] if isinstance(part.get("items"), list) else []
+            if wrong:
+                msg = f"At {place}: the keyword {wrong[0]!r} is not supported here."
                 raise UnsupportedSchema(msg)
             if "$ref" in part:
                 self._target(part["$ref"], place)
@@ -133,6 +127,7 @@ class _Maker:
         self._targets[ref] = node
         self._refs[ref] = _refs(node)
         if ref not in self._checked:
+            _check_form(type(self._validator), node, ref)
             self._check(node, ref)
         return node
 
@@ -213,28 +208,30 @@ class _Maker:
             except _NotFound:
                 if name in required:
                     raise
+        fewest, most = int(flat.get("minProperties", 0)), int(flat.get("maxProperties", MAX_TRIES))
         names = flat.get("propertyNames")
         if flat.get("patternProperties") and not properties:
             pattern, others = next(iter(flat["patternProperties"].items()))
-            names = {"type": "string", "pattern": pattern}
-        fewest = flat.get("minProperties", 0)
+            names = {"pattern": pattern}
         # A map without fixed names would otherwise always be empty, which shows nothing.
-        for count in range(max(fewest, not properties and isinstance(others, dict) and others != {})):
+        for count in range(max(fewest, not made and isinstance(others, dict) and others != {})):
             try:
-                name = f"item_{count + 1}" if names is None else self.make(names, f"{path}~", active, variant + count)
+                name = f"item_{count + 1}"
+                if names is not None:
+                    name = self.make({"type": "string", "allOf": [names]}, f"{path}~", active, variant + count)
                 made.setdefault(name, self.make(others, f"{path}.{name}", active, variant))
             except _NotFound:
                 if len(made) < fewest:
                     raise
         optional = [name for name in made if name not in required]
-        for name in optional[max(0, flat.get("maxProperties", len(made)) - len(made) + len(optional)) :]:
+        for name in optional[max(0, most - len(made) + len(optional)) :]:
             del made[name]
         return made
 
     def _array(self, flat: dict[str, Any], path: str, active: tuple[str, ...], variant: int) -> list[Any]:
         first, others = flat.get("prefixItems", []), flat.get("items", True)
-        fewest = flat.get("minItems", 0)
-        count = max(fewest, min(len(first) or 1 + self._hash(path) % 2, flat.get("maxItems", inf)))
+        fewest, most = int(flat.get("minItems", 0)), int(flat.get("maxItems", MAX_TRIES))
+        count = max(fewest, min(len(first) or 1 + self._hash(path) % 2, most))
         made: list[Any] = []
         keys: set[str] = set()
         for index in range(count):
@@ -255,17 +252,17 @@ class _Maker:
         return made
 
     def _strings(self, flat: dict[str, Any], path: str, variant: int) -> Iterator[str]:
-        low, high = flat.get("minLength", 0), flat.get("maxLength", inf)
+        low, high = int(flat.get("minLength", 0)), flat.get("maxLength", inf)
         form = FORMATS.get(flat.get("format", ""))
         if low > min(high, MAX_TEXT):
             return
-        number = self._hash(path) + variant
-        if form:
-            yield form(number)
-        else:
-            yield self._say(low=low, high=high, variant=variant)
-        if "pattern" in flat:
-            yield from matching(flat["pattern"], low, high, seed=number)
+        number, pattern = self._hash(path) + variant, flat.get("pattern", "")
+        text = form(number) if form else self._say(low=low, high=high, variant=variant)
+        # A pattern that only ties down the start of a text was still meant to describe all of it.
+        if not pattern.startswith("^") or re.fullmatch(pattern, text):
+            yield text
+        if pattern:
+            yield from matching(pattern, low, high, seed=number)
 
     def _hash(self, path: str) -> int:
         # JSON escapes lone surrogates, which UTF-8 cannot hold.
@@ -274,17 +271,27 @@ class _Maker:
 
 def _validator(schema: Any) -> "Validator":
     # Imported at the first schema: 0.1 s that a server which only gives texts does not need.
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import validator_for
+    from jsonschema import Draft6Validator, Draft7Validator, Draft201909Validator, Draft202012Validator
 
-    if not isinstance(schema, dict | bool):
-        msg = f"A JSON Schema is an object or a boolean, not {type(schema).__name__}."
+    kinds = (Draft6Validator, Draft7Validator, Draft201909Validator, Draft202012Validator)
+    drafts = {str(kind.META_SCHEMA["$id"]).rstrip("#"): kind for kind in kinds}
+    named = isinstance(schema, dict) and "$schema" in schema
+    kind = drafts.get(str(schema["$schema"]).rstrip("#")) if named else Draft202012Validator
+    if kind is None:
+        msg = f"At #: the keyword '$schema' is not supported here, unless it is one of {', '.join(drafts)}."
         raise UnsupportedSchema(msg)
-    kind = validator_for(schema, default=Draft202012Validator)
-    if "$id" not in kind.META_SCHEMA:
-        msg = "At #: the keyword '$schema' names a draft before 6, which is not supported."
-        raise UnsupportedSchema(msg)
+    _check_form(kind, schema, "#")
     return kind(schema, format_checker=kind.FORMAT_CHECKER)
+
+
+def _check_form(kind: "type[Validator]", schema: Any, path: str) -> None:
+    from jsonschema import SchemaError
+
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        msg = f"At {'/'.join([path, *map(str, error.path)])}: not a valid JSON Schema: {error.message[:300]}"
+        raise UnsupportedSchema(msg) from None
 
 
 def _summary(schema: Any) -> str:
