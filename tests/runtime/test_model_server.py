@@ -117,17 +117,27 @@ def test_canaries_of_all_messages_come_back_in_order_and_keys_do_not(server: Mod
     assert "sk-" not in text
 
 
+CREWAI_TASK = f"""
+Current Task: {QUESTION}
+
+This is the expected criteria for your final answer: A
+line.
+you MUST return the actual complete content as the final answer, not a summary.
+
+Provide your complete response:"""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Acme sells chairs.\nWhich chairs are in stock? Answer in two sentences.", "Acme sells chairs. Which chairs are in stock?"),
+        ("Acme sells chairs.\nWhich are in stock? Answer in two sentences.", "Acme sells chairs. Which are in stock?"),
+        ("Which are in stock? Acme sells chairs.", "Acme sells chairs. Which are in stock?"),
         ("Answer briefly.", "Answer briefly."),
         ('Summarise this: {"a": [1]}', "Summarise this"),
         ("", "example"),
-        (f"\nCurrent Task: {QUESTION}\n\nThis is the expected criteria for your final answer: A\nline.\nyou MUST return the "
-         "actual complete content as the final answer, not a summary.\n\nProvide your complete response:", QUESTION),
+        (CREWAI_TASK, QUESTION),
     ],
-)  # fmt: skip
+)
 def test_an_answer_repeats_what_the_user_asks_for(text: str, expected: str, client: OpenAI) -> None:
     assert answer(client, text) == expected
 
@@ -228,7 +238,7 @@ def cosine(one: list[float], two: list[float]) -> float:
 
 
 def test_embeddings_are_unit_vectors_and_like_texts_are_near(server: ModelServer, client: OpenAI) -> None:
-    texts = [QUESTION, "refund policy of a damaged good", "The weather in Oslo tomorrow", ""[:0] or "¿?"]
+    texts = [QUESTION, "refund policy of a damaged good", "The weather in Oslo tomorrow", "¿?"]
     vectors = [item.embedding for item in client.embeddings.create(model="any", input=texts).data]
     assert {len(vector) for vector in vectors} == {1536}
     assert [cosine(vector, vector) for vector in vectors] == pytest.approx([1, 1, 1, 1], abs=1e-5)
@@ -283,6 +293,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("/control/faults", {"kind": "drop", "seconds": 1}, 400, "'seconds' is no detail of drop"),
     ("/control/replies", {"content": "x", "tool": "y"}, 400, "either 'content' or 'tool'"),
     ("/control/other", {}, 404, "POST /control/other"),
+    ("/", {}, 404, "POST /"),
 ]
 
 
@@ -337,12 +348,11 @@ def test_a_drop_is_a_lost_connection(stream: bool, server: ModelServer, client: 
 
 def test_a_stream_is_dropped_half_way(server: ModelServer, http: httpx.Client) -> None:
     server.fail("drop")
-    body, got = {"messages": user(QUESTION), "stream": True}, b""
+    body, parts = {"messages": user(QUESTION), "stream": True}, list[bytes]()
     with http.stream("POST", "/v1/chat/completions", json=body) as response, pytest.raises(httpx.RemoteProtocolError):
-        for part in response.iter_raw():
-            got += part
-    assert b"refund" not in got
-    assert b"data: {" in got
+        parts.extend(response.iter_raw())
+    assert b"What" in b"".join(parts)
+    assert b"goods" not in b"".join(parts)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -55,9 +55,7 @@ def test_a_dependency_that_the_policy_leaves_out_is_named(project: Path, tmp_pat
     assert done.returncode == 78
     assert "pillow" in done.stderr
     assert "delete the line" in done.stderr
-    (place / "pyproject.toml").write_text(
-        re.sub(r'    "pillow", # .*\n', "", (place / "pyproject.toml").read_text())
-    )
+    (place / "pyproject.toml").write_text(re.sub(r'    "pillow", # .*\n', "", (place / "pyproject.toml").read_text()))
     sh(place, "uv", "run", "my-crew", "check", OPENAI_API_KEY="x")
 
 

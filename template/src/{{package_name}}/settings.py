@@ -7,4 +7,6 @@ from pydantic import Field
 class Settings(ApplicationSettings):
     """Each field is a variable of the same name in capitals; one without a default must be set, or nothing starts."""
 
-    company: str = Field("Lumen Notes", description="the company that the agents answer for", examples=["Lumen Notes"])
+    company: str = Field(
+        default="Lumen Notes", description="the company that the agents answer for", examples=["Lumen Notes"]
+    )

@@ -8,15 +8,23 @@ class RunLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    deadline_seconds: float = Field(600, gt=0, le=86_400, description="seconds a run may take before it is killed")
-    max_iter: int = Field(7, ge=1, le=100, description="model calls an agent may make for one task")
-    guardrail_retries: int = Field(3, ge=0, le=10, description="times a guardrail may send work back")
-    model_seconds: float = Field(60, gt=0, le=3_600, description="seconds one model request may take")
-    model_retries: int = Field(3, ge=0, le=10, description="retries of a model request after 429 or 5xx")
-    tool_seconds: float = Field(30, gt=0, le=3_600, description="seconds one tool call may take, its retries included")
-    tool_retries: int = Field(2, ge=0, le=10, description="retries of a tool call after a transient error")
-    tool_concurrency: int = Field(4, ge=1, le=64, description="tool calls of one run at the same time")
-    history_messages: int = Field(12, ge=4, le=1_000, description="messages that a model call may carry")
-    delegations_in_a_row: int = Field(2, ge=0, le=20, description="delegations between the same two agents in a row")
-    max_tokens: int = Field(200_000, ge=1, description="tokens a run may use, prompts and answers together")
-    max_cost_usd: float = Field(1.0, gt=0, description="US dollars a run may cost, where the model's price is known")
+    deadline_seconds: float = Field(
+        default=600, gt=0, le=86_400, description="seconds a run may take before it is killed"
+    )
+    max_iter: int = Field(default=7, ge=1, le=100, description="model calls an agent may make for one task")
+    guardrail_retries: int = Field(default=3, ge=0, le=10, description="times a guardrail may send work back")
+    model_seconds: float = Field(default=60, gt=0, le=3_600, description="seconds one model request may take")
+    model_retries: int = Field(default=3, ge=0, le=10, description="retries of a model request after 429 or 5xx")
+    tool_seconds: float = Field(
+        default=30, gt=0, le=3_600, description="seconds one tool call may take, its retries included"
+    )
+    tool_retries: int = Field(default=2, ge=0, le=10, description="retries of a tool call after a transient error")
+    tool_concurrency: int = Field(default=4, ge=1, le=64, description="tool calls of one run at the same time")
+    history_messages: int = Field(default=12, ge=4, le=1_000, description="messages that a model call may carry")
+    delegations_in_a_row: int = Field(
+        default=2, ge=0, le=20, description="delegations between the same two agents in a row"
+    )
+    max_tokens: int = Field(default=200_000, ge=1, description="tokens a run may use, prompts and answers together")
+    max_cost_usd: float = Field(
+        default=1.0, gt=0, description="US dollars a run may cost, where the model's price is known"
+    )

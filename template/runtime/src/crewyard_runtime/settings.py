@@ -70,21 +70,21 @@ class RuntimeSettings(ApplicationSettings):
 
     model_config = SettingsConfigDict(env_nested_delimiter="__")
 
-    framework: str = Field("crewai", description="the agent framework of this project")
+    framework: str = Field(default="crewai", description="the agent framework of this project")
     model_fast: Model = Field(
-        "openai/gpt-4o-mini",
+        default="openai/gpt-4o-mini",
         validation_alias=AliasChoices("MODEL_FAST", "CREWAI_LLM_MODEL", "model_fast"),
         description="the model for simple steps",
         examples=["openai/gpt-4o-mini"],
     )
     model_strong: Model = Field(
-        "openai/gpt-4o",
+        default="openai/gpt-4o",
         validation_alias=AliasChoices("MODEL_STRONG", "CREWAI_LLM_MODEL", "model_strong"),
         description="the model for hard steps",
         examples=["openai/gpt-4o"],
     )
     temperature: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=2,
         validation_alias=AliasChoices("TEMPERATURE", "CREWAI_TEMPERATURE", "temperature"),
@@ -92,18 +92,18 @@ class RuntimeSettings(ApplicationSettings):
         examples=["0.2"],
     )
     openai_base_url: str | None = Field(
-        None,
+        default=None,
         pattern=r"^https?://",
         validation_alias=AliasChoices("OPENAI_BASE_URL", "OPENAI_API_BASE", "openai_base_url"),
         description="another server that speaks OpenAI's protocol",
         examples=["http://localhost:8080/v1"],
     )
-    openai_api_key: SecretStr | None = Field(None, description="key for models named openai/...")
-    anthropic_api_key: SecretStr | None = Field(None, description="key for models named anthropic/...")
-    openrouter_api_key: SecretStr | None = Field(None, description="key for models named openrouter/...")
-    deepseek_api_key: SecretStr | None = Field(None, description="key for models named deepseek/...")
+    openai_api_key: SecretStr | None = Field(default=None, description="key for models named openai/...")
+    anthropic_api_key: SecretStr | None = Field(default=None, description="key for models named anthropic/...")
+    openrouter_api_key: SecretStr | None = Field(default=None, description="key for models named openrouter/...")
+    deepseek_api_key: SecretStr | None = Field(default=None, description="key for models named deepseek/...")
     user_id: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[A-Za-z0-9_.:@-]{1,128}$",
         description="the user that runs of this process belong to, where no request names one",
         examples=["alice"],
@@ -114,9 +114,13 @@ class RuntimeSettings(ApplicationSettings):
         examples=["/tmp/my-crew"],
     )
     lease_seconds: float = Field(
-        30, ge=1, le=3_600, description="seconds a run goes on after its parent process fell silent", examples=["30"]
+        default=30,
+        ge=1,
+        le=3_600,
+        description="seconds a run goes on after its parent process fell silent",
+        examples=["30"],
     )
-    limits: RunLimits = Field(RunLimits(), description="the limits of a run")
+    limits: RunLimits = Field(default=RunLimits(), description="the limits of a run")
 
     @classmethod
     def settings_customise_sources(

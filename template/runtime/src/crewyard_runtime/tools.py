@@ -45,7 +45,7 @@ class ToolGuard:
     def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a tool's function and return what it returns; a coroutine is awaited.
 
-        Raises ToolFailed when it took longer than `tool_seconds` (waiting for a free slot included) or failed; transient
+        Raises ToolFailed when it took longer than `tool_seconds` (the wait for a slot included) or failed; transient
         errors are tried again first. A call that is given up goes on in its thread and keeps its slot, because Python
         cannot stop a thread; it ends with the run's process.
         """

@@ -72,7 +72,6 @@ def _guard(connection: Connection, lease_seconds: float, deadline: float) -> Non
 def _stdout_is_for_results() -> None:
     os.dup2(2, 1)
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("crewai").setLevel(logging.ERROR)  # it warns at each call that it cannot count tokens exactly
 
 
 def _enter_workspace(workspace: str) -> None:

@@ -3,10 +3,11 @@
 What is missing there: the deadline is checked before each model call instead of killing, and nothing is stored.
 """
 
+import shutil
 import tempfile
 import time
 import uuid
-from pathlib import Path
+import weakref
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,14 +28,17 @@ def make_context(input: BaseModel) -> RunContext[Any, Any]:
         raise LookupError(msg)
     settings = RuntimeSettings.load()
     framework = load_framework(settings.framework)
+    workspace = tempfile.mkdtemp(prefix="crewyard-")
     request = RunRequest(
         run_id=uuid.uuid4().hex,
         user_id=settings.user_id,
         input=input.model_dump(mode="json"),
         settings=plain(application.settings.load()),
         runtime={},
-        workspace=str(Path(tempfile.mkdtemp(prefix="crewyard-"))),
+        workspace=workspace,
         deadline=time.time() + settings.limits.deadline_seconds,
     )
     framework.install_hooks()
-    return make_run(application, request, settings, framework, lambda event, data: None)
+    run = make_run(application, request, settings, framework, lambda event, data: None)
+    weakref.finalize(run, shutil.rmtree, workspace, ignore_errors=True)
+    return run

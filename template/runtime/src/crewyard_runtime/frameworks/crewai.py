@@ -1,6 +1,7 @@
 """CrewAI under the runtime: builds, checks, kicks off and counts, through CrewAI's own hooks and events."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from functools import wraps
@@ -37,6 +38,9 @@ from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import split_model
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.tools import ToolFailed
+
+# It warns at each call that it cannot count tokens exactly; the provider's own count comes with the answer.
+logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
 
 # A flow would open a store on the container's disk for itself, with a library that the project leaves out (lancedb).
 Flow._skip_auto_memory = True  # type: ignore[attr-defined]

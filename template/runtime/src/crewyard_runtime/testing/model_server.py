@@ -122,7 +122,7 @@ class ModelServer:
         with self._lock:
             return [dict(record) for record in self._records]
 
-    def fail(self, kind: str, times: int | None = 1, **details: Any) -> None:
+    def fail(self, /, kind: str, times: int | None = 1, **details: Any) -> None:
         """Let the next calls fail, as POST /control/faults does; raises ValueError for a wrong kind or detail."""
         fault = _fault(kind, details)
         with self._lock:
@@ -170,10 +170,7 @@ class ModelServer:
         elif (method, name) == ("GET", "requests"):
             return self.requests
         elif (method, name) == ("POST", "faults"):
-            details = {key: value for key, value in body.items() if key not in ("kind", "times")}
-            fault = _fault(body.get("kind"), details)
-            with self._lock:
-                self._faults.add(fault, body.get("times", 1))
+            self.fail(**{"kind": None, **body})
         elif (method, name) == ("POST", "replies"):
             content, tool = field(body, "content", str, None), field(body, "tool", str, None)
             self.reply(content, body.get("times", 1), tool=tool, arguments=field(body, "arguments", dict, {}))
@@ -224,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         path = self.path.partition("?")[0]
-        if not path.startswith("/control/"):
+        if path.startswith("/v1/"):
             self._model_call(path)
             return
         try:

@@ -247,9 +247,10 @@ def _vector(text: str, size: int) -> list[float]:
     vector = [0.0] * size
     for word in re.findall(r"\w+", text.lower()) or [text]:
         padded = f" {word} "
+        meaning = min(1.0, len(word) / 6) ** 2  # "the" and "of" say little
         for weight, feature in [(1.0, word), *((0.3, padded[n : n + 3]) for n in range(len(padded) - 2))]:
-            number = int(hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).hexdigest(), 16)
-            vector[number // 2 % size] += weight if number % 2 else -weight
+            number = int.from_bytes(hashlib.blake2b(feature.encode("utf-8", "replace"), digest_size=8).digest())
+            vector[number // 2 % size] += weight * meaning if number % 2 else -weight * meaning
     length = sqrt(sum(value * value for value in vector))
     return [value / length for value in vector] if length else [1.0, *vector[1:]]
 

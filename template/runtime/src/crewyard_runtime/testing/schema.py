@@ -61,8 +61,8 @@ def generate(schema: Any, say: FreeText | None = None, *, seed: str = "") -> Any
                 return maker.make(schema, "$", ("#",), 0)
             except _NotFound as error:
                 reason = str(error)
-    except RecursionError:
-        reason = "it is nested too deeply"
+    except (RecursionError, OverflowError):
+        reason = "it is nested too deeply, or its numbers are too large"
     msg = f"The schema is not supported: {reason}."
     raise UnsupportedSchema(msg)
 
@@ -82,7 +82,7 @@ class _Maker:
     def make(self, schema: Any, path: str, active: tuple[str, ...], variant: int) -> Any:
         """A value for this schema. active: the $refs being followed, from the outermost."""
         validator = self._validator.evolve(schema=schema)
-        reason = f"no value found at {path} for {_summary(schema)}"
+        reason = ""
         if schema is not False:
             for flat, entered in self._expand({} if schema is True else schema, path, active, variant):
                 try:
@@ -92,7 +92,7 @@ class _Maker:
                             return value
                 except _NotFound as error:
                     reason = str(error)
-        raise _NotFound(reason)
+        raise _NotFound(reason or f"no value found at {path} for {_summary(schema)}")
 
     def _count(self, path: str) -> None:
         self._tries += 1
@@ -162,10 +162,7 @@ class _Maker:
         start = (self._hash(path) + variant) % len(options)
         return sorted(
             options[start:] + options[:start],
-            key=lambda option: (
-                not self._reach(option).isdisjoint(active),
-                option in ({"type": "null"}, {"const": None}),
-            ),
+            key=lambda option: (not self._reach(option).isdisjoint(active), _is_null(option)),
         )
 
     def _reach(self, schema: Any) -> set[str]:
@@ -299,6 +296,10 @@ def _summary(schema: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def _is_null(schema: Any) -> bool:
+    return isinstance(schema, dict) and (schema.get("type") == "null" or schema.get("const", 0) is None)
+
+
 def _splits(schema: dict[str, Any], keyword: str) -> bool:
     return bool(schema.get(keyword)) and (keyword != "type" or isinstance(schema["type"], list))
 
@@ -356,7 +357,6 @@ def _numbers(flat: dict[str, Any], number: int) -> Iterator[int | float]:
     if "multipleOf" not in flat and flat.get("type") != "integer" and 0 < high - low < 1:
         step = (high - low) / 8
     first, last = ceil(low / step), floor(high / step)
-    for n in range(min(20, last - first + 1)):
-        value = (first + (number + n) % (last - first + 1)) * step
+    count = last - first + 1
+    for value in [*((first + (number + n) % count) * step for n in range(min(20, count))), low]:
         yield int(value) if value.denominator == 1 else float(value)
-    yield float(low)
