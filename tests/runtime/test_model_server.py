@@ -237,6 +237,13 @@ def cosine(one: list[float], two: list[float]) -> float:
     return sum(a * b for a, b in zip(one, two, strict=True))
 
 
+def test_a_half_of_a_character_pair_does_no_harm(server: ModelServer, http: httpx.Client) -> None:
+    body = {"messages": user("half\ud83d canary-deadbeef"), "response_format": json_schema({})}
+    found = http.post("/v1/chat/completions", content=json.dumps(body)).json()
+    assert json.loads(found["choices"][0]["message"]["content"]) == "half\ud83d canary-deadbeef"
+    assert http.post("/v1/embeddings", content=json.dumps({"input": "\ud83d"})).status_code == 200
+
+
 def test_embeddings_are_unit_vectors_and_like_texts_are_near(server: ModelServer, client: OpenAI) -> None:
     texts = [QUESTION, "refund policy of a damaged good", "The weather in Oslo tomorrow", "¿?"]
     vectors = [item.embedding for item in client.embeddings.create(model="any", input=texts).data]

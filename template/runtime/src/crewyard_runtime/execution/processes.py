@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
+from collections.abc import Callable
 
 import psutil
 
@@ -18,21 +20,22 @@ def kill_run(leader: psutil.Process) -> None:
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         leader.suspend()
-    while victims := _members(leader):
-        for victim in victims:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        psutil.wait_procs(victims, timeout=1)
+    _kill_while(lambda: _members(leader))
 
 
 def kill_descendants() -> None:
     """Kill what this process started and left running."""
     me = psutil.Process()
-    while victims := [child for child in me.children(recursive=True) if _alive(child)]:
+    _kill_while(lambda: [child for child in me.children(recursive=True) if _alive(child)])
+
+
+def _kill_while(left: Callable[[], list[psutil.Process]]) -> None:
+    while victims := left():
         for victim in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.kill()
-        psutil.wait_procs(victims, timeout=1)
+        # Not psutil.wait_procs: a container's process 1 may never reap, and it would wait for a zombie.
+        time.sleep(0.005)
 
 
 def _members(leader: psutil.Process) -> list[psutil.Process]:

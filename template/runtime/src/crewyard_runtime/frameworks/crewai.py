@@ -33,7 +33,7 @@ from crewai.tools.tool_failure import ToolFailure, ToolFailureReason
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext, active_run
-from crewyard_runtime.errors import BuildRefused, RunStopped
+from crewyard_runtime.errors import BuildRefused, RunStopped, error_chain
 from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import split_model
 from crewyard_runtime.settings import RuntimeSettings
@@ -280,6 +280,7 @@ def _before_tool_call(context: ToolCallHookContext) -> None:
         return
     if run.stopped:
         raise HookAborted(run.stopped)
+    crewai_event_bus.flush(timeout=5)  # so that the model's call is reported before the tool's
     if context.tool_name in DELEGATION_TOOLS:
         sender = context.agent.role if context.agent else "an agent"
         receiver = str(context.tool_input.get("coworker", ""))
@@ -308,7 +309,8 @@ def _guard(tool: Any) -> None:
         try:
             return run.tool_guard.call(tool.name, function, *args, **kwargs)
         except ToolFailed as error:
-            run.log.warning("tool.failed tool=%s %s", tool.name, error, exc_info=error.__cause__)
+            cause = error_chain(error.__cause__ or error)[-1]
+            run.log.warning("tool.failed tool=%s %s at %s", tool.name, error, cause.where)
             return ToolFailure(message=str(error), reason=ToolFailureReason.EXCEPTION)
 
     guarded.guarded_by_crewyard = True  # type: ignore[attr-defined]

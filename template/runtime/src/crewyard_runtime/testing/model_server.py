@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's protocol and plays a model, for demos and tests: no key, no network, no chance.
+"""A server that speaks OpenAI's protocol and plays a model, for demos and tests: no key, no network, nothing random.
 
 `with ModelServer() as server:` serves on `server.url` until the block ends, and
 `python -m crewyard_runtime.testing.model_server --port 8000` until Ctrl-C: POST /v1/chat/completions and
@@ -50,7 +50,6 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 RANGES = {"retry_after": (0, 3600), "seconds": (0, 3600), "status": (400, 599)}
 SECRET_HEADERS = {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie"}
-ERROR_TYPES = {429: "rate_limit_exceeded", 404: "not_found_error"}
 
 
 class _Orders:
@@ -356,7 +355,9 @@ def _fault(kind: Any, details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: Refused) -> dict[str, Any]:
-    kind = ERROR_TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    if error.status == 429:
+        kind = "rate_limit_exceeded"
     return {"error": {"message": str(error), "type": kind, "param": error.param, "code": None}}
 
 

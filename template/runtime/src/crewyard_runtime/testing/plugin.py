@@ -22,7 +22,8 @@ KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_A
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `application` runs once for each application of the project."""
-    if "application" in metafunc.fixturenames:
+    given = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
+    if "application" in metafunc.fixturenames and not any("application" in names for names in given):
         found = find_applications()
         metafunc.parametrize("application", list(found.values()), ids=list(found), scope="session")
 

@@ -2,7 +2,7 @@
 
 It plays a model with which agents get to the end: each offered tool is called once, in order, then comes the answer.
 The answer is an instance of the JSON Schema that is asked for (in `response_format`, or in the words of the prompt), or
-else words of the user's last message.
+else words of the user's last message. Booleans in it are true, so that a guardrail in words (`valid: bool`) passes.
 """
 
 import base64
@@ -130,11 +130,11 @@ def _generated(messages: list[Json], tools: dict[str, Any], choice: str, schema:
     if tool:
         arguments = _instance(tools[tool] or {"type": "object"}, f"tools.{tool}.parameters", echo, ARGUMENT_WORDS)
         return Reply(tool=tool, arguments=arguments)
-    if schema:
+    if schema is not None:
         return Reply(json.dumps(_instance(schema, "response_format", echo, ANSWER_WORDS), ensure_ascii=False))
     asked = "\n".join(text_of(message) for message in messages if message["role"] not in ("assistant", "tool"))
     schema = _prose_schema(asked)
-    if schema:
+    if schema is not None:
         text = json.dumps(_instance(schema, "the schema in the messages", echo, ANSWER_WORDS), ensure_ascii=False)
     else:
         text = echo.text(ANSWER_WORDS)

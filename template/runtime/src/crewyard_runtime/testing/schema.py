@@ -160,9 +160,11 @@ class _Maker:
 
     def _ordered(self, options: list[Any], path: str, active: tuple[str, ...], variant: int) -> list[Any]:
         start = (self._hash(path) + variant) % len(options)
+        # pydantic writes Decimal as a number or any string; not any string is one.
+        last = [{"type": "string"}] if any(_is(option, "number") for option in options) else []
         return sorted(
             options[start:] + options[:start],
-            key=lambda option: (not self._reach(option).isdisjoint(active), _is_null(option)),
+            key=lambda part: (not self._reach(part).isdisjoint(active), _is(part, "null"), part in last),
         )
 
     def _reach(self, schema: Any) -> set[str]:
@@ -296,8 +298,8 @@ def _summary(schema: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _is_null(schema: Any) -> bool:
-    return isinstance(schema, dict) and (schema.get("type") == "null" or schema.get("const", 0) is None)
+def _is(schema: Any, kind: str) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == kind
 
 
 def _splits(schema: dict[str, Any], keyword: str) -> bool:

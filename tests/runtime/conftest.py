@@ -1,0 +1,69 @@
+"""Fixtures of the runtime's tests: a model server, settings that point to it, and a runner for the misbehaving crews."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewyard_runtime import Application, RunLimits
+from crewyard_runtime.execution import Outcome, Runner, RunRequest
+from crewyard_runtime.settings import RuntimeSettings
+from crewyard_runtime.testing.model_server import ModelServer
+
+from runtime import crews
+
+# The fork server imports the crews, and it inherits no sys.path.
+os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+
+Run = Callable[..., Outcome]
+ALL = [crews.works, crews.strict, crews.nothing, crews.badly]
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: ModelServer) -> Iterator[ModelServer]:
+    """A model server that remembers nothing of the test before."""
+    shared_server.clear()
+    yield shared_server
+    shared_server.clear()
+
+
+@pytest.fixture
+def settings(server: ModelServer, tmp_path: Path) -> RuntimeSettings:
+    """Settings that send runs to the model server."""
+    return RuntimeSettings(
+        openai_base_url=server.url,
+        openai_api_key="sk-of-the-test",
+        model_fast="openai/gpt-4o-mini",
+        model_strong="openai/gpt-4o",
+        writable_dir=tmp_path / "writable",
+    )
+
+
+@pytest.fixture
+def run(settings: RuntimeSettings) -> Run:
+    """Do one run of a misbehaving crew and give its outcome; `events` collects what it reported."""
+
+    def do(
+        mode: str = "work",
+        application: Application = crews.works,
+        events: list[tuple[str, dict[str, Any]]] | None = None,
+        with_tools: bool = True,
+        **limits: Any,
+    ) -> Outcome:
+        bounded = settings.model_copy(update={"limits": RunLimits(**limits)})
+        runner = Runner(bounded, ALL)
+        runner.start()
+        request = RunRequest(
+            run_id="r1", input={"mode": mode}, settings={}, runtime={}, with_tools=with_tools, user_id="u1"
+        )
+        collected = events if events is not None else []
+        return runner.run(application, request, lambda run_id, event, data: collected.append((event, data)))
+
+    return do
