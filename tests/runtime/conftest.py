@@ -1,4 +1,4 @@
-"""Fixtures of the runtime's tests: a model server, settings that point to it, and a runner for the misbehaving crews."""
+"""Fixtures of the runtime's tests: a model server, settings that point to it, a runner for misbehaving crews."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,6 @@ from crewyard_runtime import Application, RunLimits
 from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
-
 from runtime import crews
 
 # The fork server imports the crews, and it inherits no sys.path.

@@ -64,10 +64,8 @@ class Misbehaving(BaseTool):
             raise ValueError("the CRM knows no such customer") from error
 
 
-class Remembering(Misbehaving):
-    """A tool whose result is kept for the test to see."""
-
-    seen: list[str] = []
+class Telling(Misbehaving):
+    """A tool that reports its result as an event, for the test to see."""
 
     def _run(self, what: str) -> str:
         result = super()._run(what)
@@ -78,7 +76,7 @@ class Remembering(Misbehaving):
 def build(run: RunContext[ApplicationSettings, Order]) -> Crew:
     """A crew of one agent (two, where they delegate) with one tool."""
     mode = run.input.mode
-    agent = _agent(run, "Worker", mode, tools=[Remembering(mode=mode)])
+    agent = _agent(run, "Worker", mode, tools=[Telling(mode=mode)])
     others = [_agent(run, "Helper", mode)] if mode == "delegate" else []
     task = Task(
         description="{text}",

@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 from crewyard_runtime.testing.model_server import ModelServer
-
 from runtime.crews import ESCAPED
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -12,7 +12,6 @@ from crewyard_runtime.execution import Runner, RunnerNotReady, RunRequest
 from crewyard_runtime.execution.runner import clean_environment
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
-
 from runtime import crews
 from runtime.conftest import ALL, Run
 
@@ -48,7 +47,11 @@ def test_construction_is_told_apart_from_execution(run: Run) -> None:
 @pytest.mark.parametrize(
     ("mode", "application", "said"),
     [
-        ("no max_iter", crews.works, "The agent 'Worker' has max_iter=25 (CrewAI's default), above the limit max_iter=7"),
+        (
+            "no max_iter",
+            crews.works,
+            "The agent 'Worker' has max_iter=25 (CrewAI's default), above the limit max_iter=7",
+        ),
         ("no time limit", crews.works, "its model has timeout=None, and the limit is model_seconds=60"),
         ("guardrails", crews.works, "guardrail_max_retries=9, above the limit guardrail_retries=3"),
         ("human", crews.works, "asks a human (human_input)"),

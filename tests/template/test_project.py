@@ -1,4 +1,4 @@
-"""A rendered project locks, lints, type-checks, passes its own tests and runs: offline, with no key, from its README."""
+"""A rendered project locks, lints, type-checks, passes its own tests and runs: offline, with no key."""
 
 import json
 import os

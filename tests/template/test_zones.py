@@ -86,3 +86,10 @@ def test_a_recopy_leaves_the_teams_files_alone(edited: Path) -> None:
 def test_the_package_name_is_frozen(edited: Path) -> None:
     with pytest.raises(ValueError, match='called "my_crew" since the first copy'):
         copier.run_update(edited, data={"package_name": "other"}, defaults=True, overwrite=True, quiet=True)
+
+
+def test_the_package_name_stays_frozen_over_updates(edited: Path) -> None:
+    copier.run_update(edited, defaults=True, overwrite=True, quiet=True, unsafe=False)
+    commit(edited, "updated")
+    with pytest.raises(ValueError, match='called "my_crew" since the first copy'):
+        copier.run_update(edited, data={"package_name": "other"}, defaults=True, overwrite=True, quiet=True)

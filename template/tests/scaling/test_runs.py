@@ -33,6 +33,10 @@ def test_nothing_that_a_run_made_outlives_it(report: ProbeReport) -> None:
     guard("F01", report.findings("kept_after_run"))
 
 
+def test_no_crew_serves_two_runs(report: ProbeReport) -> None:
+    guard("F02", report.findings("served_again"))
+
+
 def test_no_run_sees_another_ones_data(report: ProbeReport, inputs: list[tuple[str | None, object]]) -> None:
     canaries = [canary for canary, _ in inputs]
     guard("F02", leaks(canaries, [outcome.model_dump_json() for outcome in report.outcomes]))

@@ -138,8 +138,12 @@ def install_hooks() -> None:
     Context().run(crewai_event_bus.emit, None, _HooksInstalled(type="crewyard_hooks_installed"))
 
 
-def watch_handovers(seen: Callable[[str, Any], None]) -> None:
-    """Call `seen` with a label and the data at every border in a crew or flow: inputs, steps, state, outputs."""
+def watch_handovers(seen: Callable[[str, Any], None], started: Callable[[object], None]) -> None:
+    """Call `seen` with a label and the data at every border in a crew or flow: inputs, steps, state, outputs.
+
+    And `started` with each crew or flow that is kicked off.
+    """
+    register(InterceptionPoint.INPUT, lambda context: started(context.crew or context.flow))
 
     def watch(context: Any) -> None:
         step = getattr(context, "step_name", None) or type(context).__name__.removesuffix("Context")

@@ -186,22 +186,26 @@ class Births:
 
     def __init__(self, team: Team, kinds: tuple[type, ...]) -> None:
         self.phase = ""
-        self._births: list[Birth] = []
+        self.born: list[Birth] = []
         for kind in kinds:
             self._watch(kind, team)
+
+    def number(self, thing: object) -> int:
+        """The place of an object in `born`; -1 if it was made before, or by other means."""
+        return next((at for at, birth in enumerate(self.born) if birth.thing() is thing), -1)
 
     def living(self, phase: str) -> list[Birth]:
         """What was made in a phase and is still there."""
         gc.collect()
-        return [birth for birth in self._births if birth.phase == phase and birth.thing() is not None]
+        return [birth for birth in self.born if birth.phase == phase and birth.thing() is not None]
 
     def _watch(self, kind: type, team: Team) -> None:
         made = kind.__init__
 
         def init(thing: Any, *args: Any, **kwargs: Any) -> None:
-            if not any(birth.thing() is thing for birth in self._births[-4:]):  # a subclass calls its base's
+            if not any(birth.thing() is thing for birth in self.born[-4:]):  # a subclass calls its base's
                 where = team.nearest(sys._getframe(1))
-                self._births.append(Birth(weakref.ref(thing), type(thing).__name__, where, self.phase))
+                self.born.append(Birth(weakref.ref(thing), type(thing).__name__, where, self.phase))
             made(thing, *args, **kwargs)
 
         kind.__init__ = init  # type: ignore[misc]

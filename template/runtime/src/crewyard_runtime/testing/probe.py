@@ -45,6 +45,7 @@ class ProbeReport(BaseModel):
     made_at_import: list[tuple[str, str | None]] = []
     read_at_import: list[tuple[str, str | None]] = []
     started_at_import: list[tuple[str, str | None]] = []
+    served_again: list[tuple[str, str | None]] = []
     kept_after_run: list[tuple[str, str | None]] = []
     read_in_runs: list[tuple[str, str | None]] = []
     written: list[tuple[str, str | None]] = []
@@ -126,7 +127,11 @@ def _observe_runs(
     application: Application, framework: Any, births: Births, team: Team, request: ProbeRequest, report: ProbeReport
 ) -> None:
     not_plain: list[Finding] = []
-    framework.watch_handovers(lambda label, value: not_plain.extend(_not_plain(label, value)))
+    served: dict[int, set[str]] = {}
+    framework.watch_handovers(
+        lambda label, value: not_plain.extend(_not_plain(label, value)),
+        lambda made: served.setdefault(births.number(made), set()).add(births.phase),
+    )
     home = Path(os.environ["HOME"]) / "home"
     home.mkdir()
     os.environ.update(HOME=str(home), TMPDIR=str(home))
@@ -137,6 +142,11 @@ def _observe_runs(
         for number, data in enumerate(request.inputs):
             births.phase = f"run {number}"
             report.outcomes.append(_one_run(application, data, request, writes))
+    report.served_again = [
+        (f"one {births.born[number].kind} serves {len(phases)} runs", births.born[number].where)
+        for number, phases in served.items()
+        if number >= 0 and len(phases) > 1
+    ]
     if len(request.inputs) > 1:  # a framework may hold on to its last run until the next
         report.kept_after_run = [
             (f"a {birth.kind} of the first run is there after the last", birth.where)
