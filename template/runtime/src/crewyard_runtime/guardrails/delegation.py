@@ -14,7 +14,7 @@ class DelegationGuard:
 
     def record(self, sender: str, receiver: str) -> str | None:
         """Count one delegation; the sentence that ends the run if it is one too many, else None."""
-        pair = frozenset(name.strip().strip("\"'").casefold() for name in (sender, receiver))
+        pair = frozenset(name.strip(" \t\n\"'").casefold() for name in (sender, receiver))
         with self._lock:
             self._count = self._count + 1 if pair == self._pair else 1
             self._pair = pair
