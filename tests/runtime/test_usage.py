@@ -33,9 +33,7 @@ def test_the_calls_of_all_threads_are_counted() -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(THREADS)))
     calls = THREADS * CALLS
-    assert meter.total == Usage(
-        model_calls=calls, prompt_tokens=3 * calls, completion_tokens=2 * calls, cost_usd=None
-    )
+    assert meter.total == Usage(model_calls=calls, prompt_tokens=3 * calls, completion_tokens=2 * calls, cost_usd=None)
     assert meter.total.tokens == 5 * calls
 
 
@@ -44,7 +42,15 @@ def test_nothing_used_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [KNOWN, "gpt-4o", "openai/gpt-4o", "anthropic/claude-sonnet-4-0", "openrouter/openai/gpt-4o", "deepseek/deepseek-chat"]
+    "model",
+    [
+        KNOWN,
+        "gpt-4o",
+        "openai/gpt-4o",
+        "anthropic/claude-sonnet-4-0",
+        "openrouter/openai/gpt-4o",
+        "deepseek/deepseek-chat",
+    ],
 )
 def test_a_model_in_the_price_list_has_a_price(model: str) -> None:
     price = price_usd(model, 1_000, 1_000)
@@ -65,9 +71,7 @@ def test_prices_of_calls_add_up() -> None:
     [(UNKNOWN, (10, 10)), ("ollama/llama3", (10, 10)), ("nobody/x", (10, 10)), (KNOWN, None)],
     ids=["no such model", "no price list", "no such provider", "tokens not told"],
 )
-def test_one_call_without_a_price_makes_the_cost_of_the_run_unknown(
-    model: str, tokens: tuple[int, int] | None
-) -> None:
+def test_one_call_without_a_price_makes_the_cost_of_the_run_unknown(model: str, tokens: tuple[int, int] | None) -> None:
     meter = UsageMeter()
     for each in ((KNOWN, (1_000, 500)), (model, tokens), (KNOWN, (1_000, 500))):
         meter.add(*each)

@@ -17,6 +17,7 @@ from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, find_project
 
+ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
 
@@ -131,7 +132,7 @@ def _directory_problems(settings: RuntimeSettings) -> Iterator[Problem]:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = place / ".writable"
-        probe.touch()
+        probe.write_bytes(bytes(ENOUGH))
         probe.unlink(missing_ok=True)
     except OSError as error:
         yield Problem(

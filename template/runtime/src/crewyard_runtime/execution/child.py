@@ -13,6 +13,7 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.execution.messages import Hello, Message, RunRequest
 from crewyard_runtime.execution.processes import kill_descendants, own_session
 from crewyard_runtime.execution.work import work
+from crewyard_runtime.frameworks import STORAGE_VARIABLES
 
 _SIGKILL = 9
 
@@ -77,6 +78,8 @@ def _stdout_is_for_results() -> None:
 def _enter_workspace(workspace: str) -> None:
     os.chdir(workspace)
     os.environ["TMPDIR"] = workspace
+    for variable in STORAGE_VARIABLES:
+        os.environ[variable] = f"{workspace}/.framework"
     tempfile.tempdir = None
 
 

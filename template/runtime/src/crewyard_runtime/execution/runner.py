@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "R
 INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED_PREFIX = "PYTHON"
 _start_lock = threading.Lock()
+_home: Path | None = None  # of the fork server, of which a process has one
 
 
 class RunnerNotReady(Exception):
@@ -43,7 +45,8 @@ class Runner:
         self._settings = settings
         self._applications = applications
         self._context = multiprocessing.get_context("forkserver")
-        self._workspaces = Workspaces(settings.writable_dir)
+        self._workspaces = Workspaces(settings.writable_dir / "runs")
+        self._homes = Workspaces(settings.writable_dir / "homes")
         self._cancelled = threading.Event()
 
     @property
@@ -60,11 +63,10 @@ class Runner:
     def start(self) -> None:
         """Start the fork server and try it. Raises RunnerNotReady, and OSError if the writable directory is none."""
         self._workspaces.prepare()
-        home = self._settings.writable_dir / "home"
-        home.mkdir(mode=0o700, exist_ok=True)
+        self._homes.prepare()
         with _start_lock:
             self._context.set_forkserver_preload(self.preload)
-            _ensure_fork_server(clean_environment(os.environ, home))
+            _ensure_fork_server(self._homes)
         hello = self._hello()
         if hello.missing:
             module, why = next(iter(hello.missing.items()))
@@ -100,16 +102,18 @@ class Runner:
     def _hello(self) -> Hello:
         mine, its = self._context.Pipe()
         process = self._context.Process(target=child.say_hello, args=(its, self.preload))
-        process.start()
-        its.close()
         try:
-            return Hello.model_validate_json(mine.recv_bytes())
-        except EOFError:
-            msg = f"The process for runs ended at once (exit code {process.exitcode}) while importing {self.preload}."
-            raise RunnerNotReady(msg) from None
+            process.start()
+            its.close()
+            hello = Hello.model_validate_json(mine.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            names = ", ".join(self.preload)
+            msg = f"The process that forks runs died while it imported {names}; what it said is above."
+            raise RunnerNotReady(msg) from error
         finally:
-            process.join()
             mine.close()
+        process.join()
+        return hello
 
     def _run_in(self, workspace: Path, application: Application, request: RunRequest, on_event: OnEvent) -> Outcome:
         deadline = time.time() + self._settings.limits.deadline_seconds
@@ -168,20 +172,35 @@ def clean_environment(environment: Mapping[str, str], home: Path) -> dict[str, s
         if name in INHERITED or name.upper() in INHERITED_ANY_CASE or name.startswith(INHERITED_PREFIX)
     }
     # With python-dotenv on, crewai would read the project's .env at import and give all of it to every run.
-    framework = {**QUIET, "PYTHON_DOTENV_DISABLED": "true", "CREWAI_STORAGE_DIR": str(home / "crewai")}
-    return {**inherited, **framework, "HOME": str(home)}
+    framework = {**QUIET, "PYTHON_DOTENV_DISABLED": "true"}
+    return {**inherited, **framework, "HOME": str(home), "TMPDIR": str(home)}
 
 
-def _ensure_fork_server(environment: dict[str, str]) -> None:
-    """Start the fork server, if there is none yet, with this environment: it can only inherit ours."""
+def _ensure_fork_server(homes: Workspaces) -> None:
+    """Start the fork server, if there is none yet, in a clean environment: it can only inherit ours.
+
+    Its home is new each time: what a framework left there half-written, on a full disk, would stop every later start.
+    """
+    global _home
+    if _home is None or not _home.exists():
+        _home = homes.made_for_this_process()
+    _have_temporary_directory(_home)
     ours = dict(os.environ)
     try:
         os.environ.clear()
-        os.environ.update(environment)
+        os.environ.update(clean_environment(ours, _home))
         forkserver.ensure_running()
     finally:
         os.environ.clear()
         os.environ.update(ours)
+
+
+def _have_temporary_directory(otherwise: Path) -> None:
+    """multiprocessing makes its sockets in a temporary directory; a read-only container may have none."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = str(otherwise)
 
 
 def _ended(request: RunRequest, status: Any, reason: str) -> Outcome:

@@ -1,23 +1,25 @@
-"""The directory of one run: made for it, locked while it lasts, removed at its end or by whoever starts next."""
+"""Directories that end with their owner: made for a run or a process, locked, cleared by whoever starts next."""
 
+import atexit
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 KEPT = ".kept"  # marks a workspace that its user asked to keep
 
 
 class Workspaces:
-    """The workspaces under one writable directory; several processes may share it."""
+    """The directories under one root; several processes may share it."""
 
-    def __init__(self, writable_dir: Path) -> None:
-        self.root = writable_dir / "runs"
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
     def prepare(self) -> None:
-        """Make the directory, and remove the workspaces of runs whose parent is gone. Raises OSError."""
+        """Make the root, and remove the directories in it whose owner is gone. Raises OSError."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self.root):
             for place in self.root.iterdir():
@@ -39,6 +41,13 @@ class Workspaces:
             else:
                 _remove(place)
             os.close(lock)
+
+    def made_for_this_process(self) -> Path:
+        """A new directory that is removed when this process exits, or when another prepares after it was killed."""
+        stack = ExitStack()
+        place = stack.enter_context(self.made_for(f"{os.getpid()}-{time.monotonic_ns()}"))
+        atexit.register(stack.close)
+        return place
 
     def _remove_if_dead(self, place: Path) -> None:
         if not place.is_dir() or (place / KEPT).exists():

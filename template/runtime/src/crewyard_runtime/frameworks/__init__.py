@@ -19,6 +19,10 @@ QUIET = {
 }
 
 
+# Where a framework keeps files of its own accord (CrewAI: the outputs of the latest kickoff); they end with the run.
+STORAGE_VARIABLES = ("CREWAI_STORAGE_DIR",)
+
+
 class Framework(Protocol):
     """What a framework's module gives. Importing it imports all that its runs import, lazily too."""
 
