@@ -90,7 +90,7 @@ def test_a_bad_line_has_its_number_and_reason_and_spoils_no_other(file: Write, b
 
 @pytest.mark.parametrize(
     "text",
-    ["日本語のチケット", "العربية", "हिन्दी", "emoji 👩‍👩‍👧 ℝ", "e\u0301", "\x7f", SEPARATORS],
+    ["日本語のチケット", "العربية", "हिन्दी", "emoji 👩‍👩‍👧", "e\u0301", "\x7f", SEPARATORS],
     ids=["Japanese", "Arabic", "Hindi", "emoji", "combining", "control", "separators"],
 )
 @pytest.mark.parametrize("escaped", [False, True], ids=["as it is", "escaped"])

@@ -1,6 +1,7 @@
 """The chain of an exception: everything that led to it, outermost first, as data of a bounded size."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from crewyard_runtime.errors import MAX_LINKS, MAX_TEXT, ErrorLink, error_chain
@@ -73,7 +74,7 @@ def test_a_cycle_ends_where_it_began() -> None:
 
 def test_a_very_long_chain_is_cut_after_its_outermost_links() -> None:
     errors = [ValueError(str(number)) for number in range(5_000)]
-    for outer, inner in zip(errors, errors[1:], strict=False):
+    for outer, inner in pairwise(errors):
         outer.__cause__ = inner
     assert [link.message for link in error_chain(errors[0])] == [str(number) for number in range(MAX_LINKS)]
 

@@ -36,6 +36,7 @@ class Settings(ApplicationSettings):
     crm_pages: int = Field(default=3, description="pages to read", examples=["3"], ge=1)
 """
 ENTRY_POINT = "[crewyard.applications]\nmine = my_app.application:application\n"
+DECLARED = "The entry point mine = 'my_app.application:application'"
 EXCLUDED = """
 [project]
 name = "my-app"
@@ -161,7 +162,14 @@ CASES = {
     ),
     "an unknown provider in CrewAI's variable": (
         Project({"CREWAI_LLM_MODEL": "acme/large"}),
-        [("CREWAI_LLM_MODEL", "'acme/large' is not of the form provider/model", "CREWAI_LLM_MODEL=openai/gpt-4o")],
+        [
+            (
+                "MODEL_FAST",
+                "(the model for simple steps; CREWAI_LLM_MODEL sets it too)",
+                "MODEL_FAST=openai/gpt-4o-mini",
+            ),
+            ("MODEL_STRONG", "(the model for hard steps; CREWAI_LLM_MODEL sets it too)", "MODEL_STRONG=openai/gpt-4o"),
+        ],
     ),
     "a provider whose client is not installed": (
         Project({"MODEL_FAST": "anthropic/claude", "ANTHROPIC_API_KEY": SECRET}),
@@ -229,26 +237,25 @@ CASES = {
         [("platform.toml", "it is no TOML: ", "")],
     ),
     "a .env that is no text": (Project(dotenv=b"\xff\xfe=1\n"), [(".env", "it is no UTF-8 text", "")]),
-    "a broken pyproject.toml": (Project(pyproject="[project\n"), [("pyproject.toml", "it is no TOML: ", "")]),
     "no application": (
         Project(entry_points=None),
         [("pyproject.toml", "it declares no application", '[project.entry-points."crewyard.applications"]')],
     ),
     "an entry point that is no application": (
         Project(application="application = 7\n"),
-        [("pyproject.toml", "mine = 'my_app.application:application' is a int, not an Application", "")],
+        [("pyproject.toml", f"{DECLARED} is a int, not an Application", "")],
     ),
     "an entry point to nothing": (
         Project(application=""),
-        [("my_app.application:application", "has no attribute 'application'", "")],
+        [("pyproject.toml", f"{DECLARED} cannot be imported: AttributeError: module", "")],
     ),
     "an application that raises at import": (
         Project(application="import os\nTOKEN = os.environ['CRM_TOKEN']\n"),
-        [("my_app.application:application", "it cannot be imported: KeyError: 'CRM_TOKEN'", "")],
+        [("pyproject.toml", f"{DECLARED} cannot be imported: KeyError: 'CRM_TOKEN'", "")],
     ),
     "an application that exits at import": (
         Project(application="raise SystemExit('no token')\n"),
-        [("my_app.application:application", "it cannot be imported: SystemExit: no token", "")],
+        [("pyproject.toml", f"{DECLARED} cannot be imported: SystemExit: no token", "")],
     ),
     "a requirement that is not installed": (
         Project(requires=["Not_There>=2", "pydantic", 'nowhere; sys_platform == "plan9"', "extra-one; extra == 'x'"]),
@@ -291,12 +298,13 @@ def test_a_wrong_configuration_is_refused_and_what_to_mend_is_named(
         (Project(), "openai/gpt-4o-mini and openai/gpt-4o"),
         (Project({"OPENAI_API_KEY": "", "CREWAI_LLM_MODEL": "ollama/llama3"}), "ollama/llama3 and ollama/llama3"),
         (Project({"OPENAI_API_KEY": ""}, dotenv=f"OPENAI_API_KEY={SECRET}\n"), "openai/gpt-4o-mini and openai/gpt-4o"),
+        (Project(pyproject="[project\n"), "openai/gpt-4o-mini and openai/gpt-4o"),
         (
             Project({"CRM_URL": "https://crm.example.org", "CRM_TOKEN": SECRET}, settings=SETTINGS),
             "openai/gpt-4o-mini and openai/gpt-4o",
         ),
     ],
-    ids=["defaults", "a model that needs no key", "a key in .env", "a team's variables"],
+    ids=["defaults", "a model that needs no key", "a key in .env", "a pyproject.toml in work", "a team's variables"],
 )
 def test_a_complete_configuration_is_told_in_one_line(check: Check, project: Project, models: str) -> None:
     checked = check(project)

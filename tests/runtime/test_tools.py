@@ -93,8 +93,8 @@ def test_a_transient_error_is_tried_again_with_longer_and_longer_waits() -> None
     tool = Failing(ConnectionError("refused"), httpx.ReadTimeout("slow"))
     assert guard(tool_retries=2).call("search", tool) == "an answer"
     first, second, third = tool.called_at
-    assert 0.2 <= second - first
-    assert 0.4 <= third - second
+    assert second - first >= 0.2
+    assert third - second >= 0.4
 
 
 @pytest.mark.parametrize("retries", [0, 1])
@@ -126,7 +126,7 @@ def test_a_permanent_error_is_not_tried_again(error: Exception, sentence: str) -
 
 
 def test_a_time_out_of_the_tools_own_is_not_told_as_ours() -> None:
-    with pytest.raises(ToolFailed, match="The tool search failed: TimeoutError: the CRM is slow."):
+    with pytest.raises(ToolFailed, match=r"^The tool search failed: TimeoutError: the CRM is slow\.$"):
         guard(tool_retries=0).call("search", Failing(TimeoutError("the CRM is slow")))
 
 
@@ -134,7 +134,7 @@ def test_a_tool_that_exits_fails_and_ends_nothing_else() -> None:
     def exits() -> None:
         raise SystemExit("usage: convert FILE")
 
-    with pytest.raises(ToolFailed, match="The tool convert failed: SystemExit: usage: convert FILE."):
+    with pytest.raises(ToolFailed, match=r"^The tool convert failed: SystemExit: usage: convert FILE\.$"):
         guard().call("convert", exits)
 
 

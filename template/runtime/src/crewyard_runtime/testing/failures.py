@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.execution import Outcome
+
 
 @dataclass(frozen=True)
 class FailureMode:
@@ -91,3 +94,19 @@ def guard(failure: str, findings: Sequence[Finding | str]) -> None:
     seen = "\n".join(f"  - {finding}" for finding in dict.fromkeys(map(str, findings)))
     msg = f"{failure}: {mode.title}\nseen:\n{seen}\nin production: {mode.leads_to}\nwhat to do: {mode.cure}"
     raise AssertionError(msg)
+
+
+def guard_started(outcomes: Sequence[Outcome]) -> None:
+    """Fail the test as F08 if a run did not start because an agent lacks a limit. Raises AssertionError."""
+    refused = f"{BuildRefused.__module__}.{BuildRefused.__qualname__}"
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    guard("F08", [error.reason for error in errors if any(link.type == refused for link in error.chain)])
+
+
+def guard_succeeded(outcomes: Sequence[Outcome]) -> None:
+    """Fail the test if a run did not succeed, with the reason of the first. Raises AssertionError."""
+    guard_started(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.status != "succeeded"]
+    if failed:
+        msg = f"{len(failed)} of {len(outcomes)} runs ended as {failed[0].status}: {failed[0].error}"
+        raise AssertionError(msg)

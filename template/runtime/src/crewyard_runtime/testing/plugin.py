@@ -73,7 +73,6 @@ class Runs:
         settings = self.settings.model_copy(update={"limits": self.settings.limits.model_copy(update=limits)})
         runner = Runner(settings, list(find_applications().values()))
         runner.start()
-        self.workspaces: list[str] = []
         with ThreadPoolExecutor(parallel) as pool:
             return list(pool.map(lambda pair: self._one(runner, *pair), enumerate(inputs)))
 
@@ -91,7 +90,8 @@ class Runs:
 def runs(
     application: Application, runtime_settings: RuntimeSettings, application_settings: ApplicationSettings
 ) -> Runs:
-    """Runs of the application."""
+    """Runs of the application; the fork server is up, so that a test measures its runs alone."""
+    Runner(runtime_settings, list(find_applications().values())).start()
     return Runs(application, runtime_settings, application_settings)
 
 
