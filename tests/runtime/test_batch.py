@@ -136,15 +136,21 @@ def test_a_binary_standard_input_is_no_input(monkeypatch: pytest.MonkeyPatch) ->
         read_lines(None)
 
 
-class Terminal(io.StringIO):
+class Terminal(io.TextIOWrapper):
     """A standard input at which somebody sits."""
 
     def isatty(self) -> bool:
         return True
 
 
-@pytest.mark.parametrize("stdin", [None, Terminal(), io.StringIO("")], ids=["closed", "a terminal", "empty"])
-def test_nobody_waits_for_an_input_that_will_not_come(monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO) -> None:
+@pytest.mark.parametrize(
+    "stdin",
+    [None, Terminal(io.BytesIO()), io.TextIOWrapper(io.BytesIO())],
+    ids=["closed", "a terminal", "empty"],
+)
+def test_nobody_waits_for_an_input_that_will_not_come(
+    monkeypatch: pytest.MonkeyPatch, stdin: io.TextIOWrapper | None
+) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)
     with pytest.raises(NoInput) as refused:
         read_lines(None)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.frameworks.crewai import bounded_history, make_llm
+from crewyard_runtime.frameworks.crewai import make_llm
+from crewyard_runtime.frameworks.crewai.limits import bounded_history
 from crewyard_runtime.guardrails.delegation import DelegationGuard
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer

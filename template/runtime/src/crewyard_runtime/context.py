@@ -66,7 +66,7 @@ class RunContext(Generic[SettingsT, InputT]):
         self.usage = UsageMeter()
         self.tool_guard = ToolGuard(self.limits)
         self.delegations = DelegationGuard(self.limits.delegations_in_a_row)
-        self.stopped: str | None = None
+        self.stopped: Exception | None = None
         self.call_starts: dict[str, datetime] = {}
         self.log = _RunLog(logging.getLogger("crewyard.run"), {"run": self.id})
 
@@ -117,9 +117,9 @@ class RunContext(Generic[SettingsT, InputT]):
         """Seconds until the deadline."""
         return self.deadline.timestamp() - time.time()
 
-    def stop(self, reason: str) -> None:
-        """End the run at the next model or tool call; the first reason is kept."""
-        self.stopped = self.stopped or reason
+    def stop(self, why: Exception) -> None:
+        """End the run at the next model or tool call; the first reason is kept, and becomes the run's error."""
+        self.stopped = self.stopped or why
 
     def spent_limit(self) -> str | None:
         """The sentence that names the limit this run has reached, if it has."""

@@ -1,7 +1,7 @@
 """The settings of a project: variables over the file `.env` over `platform.toml` over the defaults."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
 from pydantic.types import Secret
@@ -42,6 +42,7 @@ class ApplicationSettings(BaseSettings):
     Give each field a `description` and `examples`: `check` prints them when the variable is missing.
     """
 
+    _reads_platform: ClassVar[bool] = False
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", populate_by_name=True, validate_default=True, hide_input_in_errors=True
     )
@@ -55,8 +56,12 @@ class ApplicationSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given by name, then the environment, then `.env`."""
-        return (init_settings, env_settings, dotenv_settings)
+        """Values given by name, then the environment, then `.env`; for the runtime's own, `platform.toml` at last."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        project = find_project() if cls._reads_platform else None
+        return (
+            sources if project is None else (*sources, TomlConfigSettingsSource(settings_cls, project / PLATFORM_FILE))
+        )
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -68,6 +73,7 @@ class ApplicationSettings(BaseSettings):
 class RuntimeSettings(ApplicationSettings):
     """What the runtime itself needs. `platform.toml` is its lowest source, so changing an answer changes a default."""
 
+    _reads_platform = True
     model_config = SettingsConfigDict(env_nested_delimiter="__")
 
     framework: str = Field(default="crewai", description="the agent framework of this project")
@@ -121,20 +127,6 @@ class RuntimeSettings(ApplicationSettings):
         examples=["30"],
     )
     limits: RunLimits = Field(default=RunLimits(), description="the limits of a run")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """As for every application, with `platform.toml` below."""
-        project = find_project()
-        above = (init_settings, env_settings, dotenv_settings)
-        return above if project is None else (*above, TomlConfigSettingsSource(settings_cls, project / PLATFORM_FILE))
 
     def model(self, role: str) -> str:
         """The model of a role. Raises ValueError for another role than "fast" or "strong"."""

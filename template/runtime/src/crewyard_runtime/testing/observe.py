@@ -200,7 +200,7 @@ class Births:
         return [birth for birth in self.born if birth.phase == phase and birth.thing() is not None]
 
     def _watch(self, kind: type, team: Team) -> None:
-        made = kind.__init__
+        made: Callable[..., None] = vars(kind).get("__init__") or kind.__init__  # type: ignore[misc]
 
         def init(thing: Any, *args: Any, **kwargs: Any) -> None:
             if not any(birth.thing() is thing for birth in self.born[-4:]):  # a subclass calls its base's
