@@ -10,6 +10,7 @@ from crewyard_runtime import Application, RunLimits
 from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
+from pydantic import SecretStr
 from runtime import crews
 
 # The fork server imports the crews, and it inherits no sys.path.
@@ -38,7 +39,7 @@ def settings(server: ModelServer, tmp_path: Path) -> RuntimeSettings:
     """Settings that send runs to the model server."""
     return RuntimeSettings(
         openai_base_url=server.url,
-        openai_api_key="sk-of-the-test",
+        openai_api_key=SecretStr("sk-of-the-test"),
         model_fast="openai/gpt-4o-mini",
         model_strong="openai/gpt-4o",
         writable_dir=tmp_path / "writable",

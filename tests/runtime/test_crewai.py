@@ -39,7 +39,7 @@ def test_the_third_delegation_between_two_agents_ends_the_run(run: Run, server: 
 )
 def test_delegations_in_a_row_are_counted_in_both_directions(pairs: list[str], ended: bool) -> None:
     guard = DelegationGuard(allowed_in_a_row=2)
-    said = [guard.record(sender, f'"{receiver.lower()} "') for sender, receiver in pairs]
+    said = [guard.record(pair[0], f'"{pair[1].lower()} "') for pair in pairs]
     assert bool(said[-1]) is ended
     assert not any(said[:-1])
 

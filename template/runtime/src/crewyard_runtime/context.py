@@ -76,7 +76,7 @@ class RunContext(Generic[SettingsT, InputT]):
 
         Where no runtime of ours started the run (CrewAI's own platform, `crewai run`), a context is made from the
         environment for `input`: the same limits and guardrails, in the process that is there. Raises LookupError if
-        there is none and no `input` is given, and pydantic.ValidationError for missing or invalid settings.
+        there is none and no `input` is given, and NotConfigured, which names every missing or invalid setting.
         """
         run = _current.get()
         if run is not None:
@@ -84,8 +84,8 @@ class RunContext(Generic[SettingsT, InputT]):
         if input is None:
             msg = "No run is in progress here: RunContext.current() needs the run's input to make a context for it."
             raise LookupError(msg)
-        # By name, because nothing below execution may import it: here nobody above us has.
-        made: RunContext[Any, Any] = import_module("crewyard_runtime.execution.here").make_context(input)
+        # By name: it stands above this module, and here nobody from above has called us.
+        made: RunContext[Any, Any] = import_module("crewyard_runtime.in_process").make_context(input)
         _current.set(made)
         return made
 

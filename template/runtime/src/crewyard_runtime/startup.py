@@ -10,6 +10,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
@@ -80,10 +81,16 @@ def _applications(problems: list[Problem]) -> dict[str, Application]:
 def _load(
     model: type[ApplicationSettings], problems: list[Problem], overrides: dict[str, Any]
 ) -> ApplicationSettings | None:
+    """The settings, and their problems. An invalid one is read as its default, so that the checks after it go on."""
     try:
         return model.load(**overrides)
     except ValidationError as error:
-        problems += [_setting_problem(model, dict(item)) for item in error.errors()]
+        found = [dict(item) for item in error.errors()]
+        problems += [_setting_problem(model, item) for item in found]
+        defaults = {name: field.default for item in found for name, field in [_find_field(model, item)] if field}
+        if any(default is PydanticUndefined for default in defaults.values()) or defaults.keys() <= overrides.keys():
+            return None
+        return _load(model, [], {**overrides, **defaults})
     except (
         OSError,
         ValueError,
@@ -94,8 +101,8 @@ def _load(
 
 def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem:
     location = [str(part) for part in item["loc"]]
-    name, field = _find_field(model, location[0] if location else "")
-    variable = "__".join([name, *location[1:]]).upper()
+    name, field = _find_field(model, item)
+    variable = "__".join([_variable(model, name, field), *location[1:]]).upper()
     missing = item["type"] == "missing"
     purpose = (field.description if field else None) or ""
     said = "is not set" if missing else f"is invalid: {item['msg']}"
@@ -103,14 +110,23 @@ def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem
     return Problem(variable, f"{said} ({purpose})" if purpose else said, f"{variable}={example}" if example else "")
 
 
-def _find_field(model: type[BaseSettings], location: str) -> tuple[str, Any]:
-    """The variable and field that an error's location means: it is the field's name or one of its aliases."""
+def _find_field(model: type[BaseSettings], item: dict[str, Any]) -> tuple[str, Any]:
+    """The name and field that an error's location means: the location starts with the name or with an alias of it."""
+    location = str(item["loc"][0]) if item["loc"] else ""
     for name, field in model.model_fields.items():
-        choices = getattr(field.validation_alias, "choices", [field.validation_alias])
-        if location in (name, *choices):
-            alias = choices[0]
-            return (alias if isinstance(alias, str) else f"{model.model_config.get('env_prefix', '')}{name}"), field
+        if location in (name, *_aliases(field)):
+            return name, field
     return location, None
+
+
+def _variable(model: type[BaseSettings], name: str, field: Any) -> str:
+    aliases = _aliases(field) if field else []
+    return aliases[0] if aliases else f"{model.model_config.get('env_prefix', '')}{name}"
+
+
+def _aliases(field: Any) -> list[str]:
+    choices = getattr(field.validation_alias, "choices", [field.validation_alias])
+    return [choice for choice in choices if isinstance(choice, str)]
 
 
 def _model_problems(settings: RuntimeSettings) -> Iterator[Problem]:

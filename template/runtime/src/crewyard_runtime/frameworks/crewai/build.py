@@ -57,7 +57,7 @@ def build(application: Application, run: RunContext) -> Crew | Flow[Any]:
 
 
 def kick_off(built: Crew | Flow[Any], run: RunContext) -> Any:
-    """Run a crew or flow with the run's input as its inputs. Raises RunStopped or BuildRefused when a limit ended it."""
+    """Run a crew or flow with the run's input. Raises RunStopped or BuildRefused when a limit ended it."""
     dumped = run.input.model_dump(mode="json")
     inputs = dumped if isinstance(dumped, dict) else {"input": dumped}
     if isinstance(built, Flow):
