@@ -145,7 +145,7 @@ class Terminal(io.TextIOWrapper):
 
 @pytest.mark.parametrize(
     "stdin",
-    [None, Terminal(io.BytesIO()), io.TextIOWrapper(io.BytesIO())],
+    [None, Terminal(io.BytesIO(b'{"a": 1}')), io.TextIOWrapper(io.BytesIO())],
     ids=["closed", "a terminal", "empty"],
 )
 def test_nobody_waits_for_an_input_that_will_not_come(

@@ -173,6 +173,14 @@ TEAM: dict[str, Any] = {
 }
 
 
+def test_a_teams_variables_win_over_its_dotenv(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / ".env").write_text("TOKEN=of-dotenv\nNICKNAME=of-dotenv\nUNKNOWN=1\n")
+    monkeypatch.setenv("NICKNAME", "of-the-environment")
+    given = {name: value for name, value in TEAM.items() if name != "token"}
+    found = Team.load(**given)
+    assert (found.token.get_secret_value(), found.nickname) == ("of-dotenv", "of-the-environment")
+
+
 def test_plain_reveals_secrets_however_deep_they_are() -> None:
     data = plain(Team(**TEAM))
     assert data["token"] == "t-secret"
@@ -194,6 +202,14 @@ def test_plain_settings_come_back_equal_from_json(settings: Any, monkeypatch: py
     text = json.dumps(plain(before))
     set_all(monkeypatch, MODEL_FAST="openai/of-another-process", NICKNAME="of another process", LIMITS__MAX_ITER="99")
     assert type(before)(**json.loads(text)) == before
+
+
+def test_a_value_is_not_shown_where_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATIENCE", "a-secret-in-the-wrong-place")
+    with pytest.raises(ValidationError) as refused:
+        Team.load()
+    assert "patience" in str(refused.value)
+    assert "a-secret" not in str(refused.value)
 
 
 def test_a_secret_is_not_shown_where_settings_are_printed() -> None:

@@ -53,6 +53,10 @@ def test_what_steps_hand_over_is_plain_data(report: ProbeReport) -> None:
     guard("F06", report.findings("not_plain"))
 
 
+def test_every_tool_call_has_a_time_limit(report: ProbeReport) -> None:
+    guard("F08", report.findings("unguarded"))
+
+
 def test_tools_start_few_threads(report: ProbeReport) -> None:
     guard("F07", report.findings("threads"))
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import sysconfig
 import threading
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from crewyard_runtime.testing.failures import Finding
+from crewyard_runtime.tools import ToolGuard
 
 STDLIB = sysconfig.get_paths()["stdlib"]
 SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
@@ -169,6 +171,42 @@ def thread_use(team: Team, bound: int) -> Iterator[list[Finding]]:
         yield found
     finally:
         ThreadPoolExecutor.__init__, threading.Thread.start = make_pool, start  # type: ignore[method-assign]
+
+
+class ToolCalls:
+    """Compares the tool calls that a framework reports with those that went through the run's tool guard."""
+
+    def __init__(self) -> None:
+        self._reported: set[str] = set()
+        self._guarded: set[str] = set()
+
+    def report(self, event: str, data: dict[str, Any]) -> None:
+        """Take an event of a run. A tool by which agents delegate is bounded by the delegation guard instead."""
+        if event == "tool.called" and "coworker" not in data["tool"]:
+            self._reported.add(_plain_name(data["tool"]))
+
+    def unguarded(self) -> list[Finding]:
+        """A finding for each tool that was called past the guard."""
+        return [Finding(f"the tool {name} has no time limit") for name in sorted(self._reported - self._guarded)]
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note what goes through the guard."""
+        call = ToolGuard.call
+
+        def noted(guard: ToolGuard, name: str, *args: Any, **kwargs: Any) -> Any:
+            self._guarded.add(_plain_name(name))
+            return call(guard, name, *args, **kwargs)
+
+        ToolGuard.call = noted  # type: ignore[assignment,method-assign]
+        try:
+            yield
+        finally:
+            ToolGuard.call = call  # type: ignore[method-assign]
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"\W+", "_", name).strip("_").lower()
 
 
 @dataclass

@@ -28,7 +28,7 @@ from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.failures import Finding
-from crewyard_runtime.testing.observe import Births, FileWrites, Team, environment_reads, thread_use
+from crewyard_runtime.testing.observe import Births, FileWrites, Team, ToolCalls, environment_reads, thread_use
 
 
 class ProbeRequest(BaseModel):
@@ -50,6 +50,7 @@ class ProbeReport(BaseModel):
     read_in_runs: list[tuple[str, str | None]] = []
     written: list[tuple[str, str | None]] = []
     threads: list[tuple[str, str | None]] = []
+    unguarded: list[tuple[str, str | None]] = []
     not_plain: list[tuple[str, str | None]] = []
     outcomes: list[Outcome] = []
 
@@ -138,10 +139,11 @@ def _observe_runs(
     tempfile.tempdir = None
     writes = FileWrites(team, [home])
     bound = RuntimeSettings(**request.runtime).limits.tool_concurrency
-    with environment_reads(team) as reads, thread_use(team, bound) as threads:
+    tools = ToolCalls()
+    with environment_reads(team) as reads, thread_use(team, bound) as threads, tools.watching():
         for number, data in enumerate(request.inputs):
             births.phase = f"run {number}"
-            report.outcomes.append(_one_run(application, data, request, writes))
+            report.outcomes.append(_one_run(application, data, request, writes, tools))
     report.served_again = [
         (f"one {births.born[number].kind} serves {len(phases)} runs", births.born[number].where)
         for number, phases in served.items()
@@ -153,10 +155,12 @@ def _observe_runs(
             for birth in births.living("run 0")
         ]
     report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
-    report.threads, report.not_plain = _pairs(threads), _pairs(not_plain)
+    report.threads, report.not_plain, report.unguarded = _pairs(threads), _pairs(not_plain), _pairs(tools.unguarded())
 
 
-def _one_run(application: Application, data: Any, request: ProbeRequest, writes: FileWrites) -> Outcome:
+def _one_run(
+    application: Application, data: Any, request: ProbeRequest, writes: FileWrites, tools: ToolCalls
+) -> Outcome:
     deadline = RuntimeSettings(**request.runtime).limits.deadline_seconds
     run = RunRequest(
         run_id=uuid.uuid4().hex,
@@ -168,7 +172,7 @@ def _one_run(application: Application, data: Any, request: ProbeRequest, writes:
     )
     writes.active = True
     try:
-        return work(application, run, lambda event, data: None)
+        return work(application, run, tools.report)
     finally:
         writes.active = False
 
