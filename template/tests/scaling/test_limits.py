@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from crewyard_runtime import Application, RunLimits
+from crewyard_runtime.errors import error_chain
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.testing.failures import guard, guard_started
 from crewyard_runtime.testing.inputs import marked_inputs
@@ -55,7 +56,20 @@ def test_a_provider_that_always_fails_ends_the_run(runs: Runs, data: object, fau
         seen.append(f"the provider's own message is not in the chain of errors: {outcome.error}")
     if outcome.error is None or not outcome.error.chain:
         seen.append("the outcome has no chain of errors")
+    if not outcome.run_id:
+        seen.append("the outcome does not say which run it is")
     guard("F18", seen)
+
+
+def test_an_error_is_told_with_all_that_it_came_from() -> None:
+    try:
+        try:
+            raise KeyError("the cause")
+        except KeyError as cause:
+            raise ValueError("the effect") from cause
+    except ValueError as effect:
+        told = [(link.type, link.where is not None) for link in error_chain(effect)]
+    guard("F18", [] if told == [("ValueError", True), ("KeyError", True)] else [f"of a chain of two is told: {told}"])
 
 
 def test_a_throttling_provider_ends_the_run(runs: Runs, data: object, faults: ModelServer) -> None:
