@@ -10,13 +10,16 @@
 | run         | a run in a process of its own, forked           | the same work in one process          | 1.10    |
 | environment | the bytes of an environment without dev         | the same without exclude-dependencies | 0.50    |
 
-Both sides of a pair are measured in turns (A B A B ...), so that a busy machine slows both, and the medians are compared.
-The exit code is 1 if a ratio is above its bound.
+Both sides of a pair are measured in turns (A B A B ...), so that a busy machine slows both, and their medians are
+compared; an environment is made once, because its size does not change. The exit code is 1 if a ratio is above its bound.
 """
 
 import argparse
 import json
+import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,8 +28,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from projects import commit, publish, render, sh, size_of
+import copier
 
+REPOSITORY = Path(__file__).parent.parent
 ONE_RUN = Path(__file__).parent / "one_run.py"
 RENDER_TURNS = 7
 CHECK_TURNS = 15
@@ -104,7 +108,7 @@ class Benchmarks:
         arguments = ("--turns", str(RUN_TURNS), "--model-seconds", str(MODEL_SECONDS))
         done = sh(self._project, str(self._project / ".venv/bin/python"), str(ONE_RUN), *arguments)
         seconds = json.loads(done.stdout.splitlines()[-1])
-        return Measured("run", *(statistics.median(seconds[side]) for side in ("forked", "here")), "s", 1.1)
+        return Measured("run", statistics.median(seconds["forked"]), statistics.median(seconds["here"]), "s", 1.1)
 
     def environment(self) -> Measured:
         """Two environments of one project, with and without the list of what is left out."""
@@ -136,6 +140,54 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], turns: in
             action()
             taken.append(time.perf_counter() - start)
     return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
+
+
+def sh(place: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in `place`, outside of this repository's environment; ends the benchmarks if it fails."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "OPENAI_API_KEY")}
+    done = subprocess.run(
+        command,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**inherited, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", **environment},
+        timeout=1_200,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+def commit(place: Path) -> None:
+    """Make a directory a git repository with all it holds in one commit."""
+    sh(place, "git", "init", "--quiet", "--initial-branch=main")
+    sh(place, "git", "add", "--all")
+    who = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
+    sh(place, "git", *who, "commit", "--quiet", "-m", "All of it")
+
+
+def publish(place: Path) -> Path:
+    """What git would publish of this working tree, committed, so that no side pays for a dirty one."""
+    listed = sh(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, place / name)
+    commit(place)
+    return place
+
+
+def render(template: Path, place: Path) -> Path:
+    """A project of the default answers."""
+    copier.run_copy(str(template), place, vcs_ref="HEAD", defaults=True, quiet=True)
+    return place
+
+
+def size_of(directory: Path) -> int:
+    """The bytes of all files below, symbolic links not followed."""
+    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
 
 
 def main() -> int:

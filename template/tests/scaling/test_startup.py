@@ -13,9 +13,10 @@ NOT_CONFIGURED = 78
 
 
 def _start(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the project's command with no variable set; `-X importtime` tells what it imports."""
+    """Run the project's command with nothing set but the models; `-X importtime` tells what it imports."""
     (place / "platform.toml").write_text((Path.cwd() / "platform.toml").read_text("utf-8"), "utf-8")
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment |= {"MODEL_FAST": "openai/gpt-4o-mini", "MODEL_STRONG": "openai/gpt-4o"}  # so that a key is needed
     return subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "crewyard_runtime", *arguments],
         capture_output=True,
@@ -37,7 +38,7 @@ def _required(application: Application) -> list[str]:
 @pytest.mark.parametrize("command", [("check",), ("run", "{}")])
 def test_start_names_every_missing_variable(application: Application, command: tuple[str, ...], tmp_path: Path) -> None:
     process = _start(tmp_path, *command)
-    expected = [*_required(application), "_API_KEY"]
+    expected = [*_required(application), "OPENAI_API_KEY"]
     seen = [f"`{' '.join(command)}` does not name {name}" for name in expected if name not in process.stderr]
     if process.returncode != NOT_CONFIGURED:
         seen.append(f"`{' '.join(command)}` exits with {process.returncode} instead of {NOT_CONFIGURED}")
