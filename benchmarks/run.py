@@ -3,15 +3,15 @@
     uv run benchmarks/run.py              all four; it takes some minutes and needs a package index
     uv run benchmarks/run.py check run    some of them
 
-| name        | measured                                        | compared with                         | at most |
-| ----------- | ----------------------------------------------- | ------------------------------------- | ------- |
-| render      | a project rendered by Copier                    | an empty template rendered by Copier  | 3.00    |
-| check       | the command `check` of a complete project       | a Python that imports pydantic-settings | 2.00  |
-| run         | a run in a process of its own, forked           | the same work in one process          | 1.10    |
-| environment | the bytes of an environment without dev         | the same without exclude-dependencies | 0.50    |
+| name        | measured                                | compared with                           | at most |
+| ----------- | --------------------------------------- | --------------------------------------- | ------- |
+| render      | a project rendered by Copier            | a template with one file                | 3.00    |
+| check       | the command `check`, nothing missing    | a Python that imports pydantic-settings | 2.00    |
+| run         | a run in a process of its own, forked   | the same work in one process            | 1.10    |
+| environment | the bytes installed, without dev        | the same without exclude-dependencies   | 0.50    |
 
 Both sides of a pair are measured in turns (A B A B ...), so that a busy machine slows both, and their medians are
-compared; an environment is made once, because its size does not change. The exit code is 1 if a ratio is above its bound.
+compared; an environment is made once, because its size does not change. Exit code 1: a ratio is above its bound.
 """
 
 import argparse

@@ -357,11 +357,11 @@ def test_what_the_caller_gives_need_not_be_set(examined: Examine) -> None:
     assert (found.settings.model_fast, found.settings.model_strong) == ("openai/x", "openai/y")
 
 
-def test_a_wrong_setting_of_ours_hides_nothing_of_the_teams(examined: Examine) -> None:
-    found = examined(Project({"TEMPERATURE": "hot", "CRM_URL": "x", "CRM_TOKEN": SECRET}, settings=SETTINGS))
-    assert found.settings is None
+def test_a_wrong_setting_hides_no_other(examined: Examine) -> None:
+    variables = {"TEMPERATURE": "hot", "OPENAI_API_KEY": "", "WRITABLE_DIR": "a-file", "CRM_TOKEN": SECRET}
+    found = examined(Project({**variables, "CRM_URL": "x"}, settings=SETTINGS))
     assert list(found.application_settings) == ["mine"]
-    assert [problem.name for problem in found.problems] == ["TEMPERATURE"]
+    assert [problem.name for problem in found.problems] == ["TEMPERATURE", "OPENAI_API_KEY", "WRITABLE_DIR"]
 
 
 def test_a_variable_that_two_applications_lack_is_named_once(examined: Examine) -> None:

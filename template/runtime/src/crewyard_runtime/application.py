@@ -57,7 +57,7 @@ class Application:
         if self.examples is None:
             return []
         package, _, path = self.examples.partition("/")
-        return [line for line in files(package).joinpath(path).read_text("utf-8").splitlines() if line.strip()]
+        return [line for line in files(package).joinpath(path).read_text("utf-8-sig").split("\n") if line.strip()]
 
 
 class NoApplication(LookupError):
@@ -68,7 +68,11 @@ def find_applications() -> dict[str, Application]:
     """Every application that an installed project declares under the entry point `crewyard.applications`, by name."""
     found: dict[str, Application] = {}
     for point in entry_points(group=ENTRY_POINTS):
-        application = point.load()
+        try:
+            application = point.load()
+        except (Exception, SystemExit) as error:
+            msg = f"The entry point {point.name} = {point.value!r} cannot be imported: {type(error).__name__}: {error}"
+            raise NoApplication(msg) from error
         if not isinstance(application, Application):
             msg = (
                 f"The entry point {point.name} = {point.value!r} is a {type(application).__name__}, not an Application."

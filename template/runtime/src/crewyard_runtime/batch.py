@@ -112,7 +112,7 @@ def read_lines(source: str | None) -> list[Line]:
     whole = parse(text)
     if whole.problem is None and isinstance(whole.data, dict):
         return [whole]
-    lines = [parse(row, number) for number, row in enumerate(text.splitlines(), 1) if row.strip()]
+    lines = [parse(row, number) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not lines:
         msg = "There is no input: give a file of JSON lines, one JSON object, or pipe them in."
         raise NoInput(msg)
@@ -126,10 +126,14 @@ def _read(source: str | None) -> str:
         if sys.stdin is None or sys.stdin.isatty():
             msg = "There is no input: give a file of JSON lines, one JSON object, or pipe them in."
             raise NoInput(msg)
-        return sys.stdin.read()
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError as error:
+            msg = "Standard input cannot be read: it is not UTF-8 text. Give JSON lines, or one JSON object."
+            raise NoInput(msg) from error
     path = Path(str(source))
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         msg = f"{path} cannot be read: {why}. Give a file of JSON lines, or one JSON object."
@@ -139,6 +143,8 @@ def _read(source: str | None) -> str:
 def parse(text: str, number: int = 1) -> Line:
     """One line of input: its data, or why it has none."""
     try:
-        return Line(number, json.loads(text))
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()  # "\\ud800" is JSON, and half a character that no text can hold
+        return Line(number, data)
     except (ValueError, RecursionError) as error:
         return Line(number, problem=f"This is no JSON: {error}.")

@@ -29,17 +29,21 @@ class ErrorLink(BaseModel):
 
 
 def error_chain(error: BaseException) -> list[ErrorLink]:
-    """The exception and everything it came from, outermost first.
+    """The exception and everything it came from, outermost first; the members of a group follow the group.
 
     A context that `raise ... from None` hid is followed too: who looks for a cause at night wants it.
     """
     links: list[ErrorLink] = []
     seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen and len(links) < MAX_LINKS:
+    waiting: list[BaseException | None] = [error]
+    while waiting and len(links) < MAX_LINKS:
+        current = waiting.pop(0)
+        if current is None or id(current) in seen:
+            continue
         seen.add(id(current))
         links.append(_link(current))
-        current = current.__cause__ or current.__context__
+        members = current.exceptions if isinstance(current, BaseExceptionGroup) else ()
+        waiting = [*members, current.__cause__ or current.__context__, *waiting]
     return links
 
 
@@ -49,4 +53,12 @@ def _link(error: BaseException) -> ErrorLink:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     notes = getattr(error, "__notes__", [])
-    return ErrorLink(type=name, message="\n".join([str(error), *notes])[:MAX_TEXT], where=where)
+    return ErrorLink(type=name, message="\n".join([text_of(error), *notes])[:MAX_TEXT], where=where)
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, also of one that fails while it is told."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(no text: {type(failure).__name__})"

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretBytes, SecretStr
 from pydantic.types import Secret
+from pydantic_core import to_jsonable_python
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -143,11 +144,15 @@ class RuntimeSettings(ApplicationSettings):
 
 
 def plain(value: Any) -> Any:
-    """Settings as data that crosses a process border: like `model_dump`, with the secrets revealed."""
+    """Settings as data that crosses a process border: like `model_dump(mode="json")`, with the secrets revealed."""
+    return to_jsonable_python(_revealed(value))
+
+
+def _revealed(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        return {name: _revealed(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: _revealed(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return value.get_secret_value() if isinstance(value, Secret | SecretStr) else value
+        return [_revealed(item) for item in value]
+    return value.get_secret_value() if isinstance(value, Secret | SecretStr | SecretBytes) else value

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings
 from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
 from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.providers import PROVIDERS, split_model
-from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, find_project
+from crewyard_runtime.settings import PLATFORM_FILE, ApplicationSettings, RuntimeSettings, find_project
 
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
@@ -43,7 +43,9 @@ class Startup:
 
 def examine(overrides: dict[str, Any] | None = None) -> Startup:
     """Read and validate all settings. `overrides` wins over every source (the demo's model server)."""
-    problems: list[Problem] = []
+    problems = list(_unreadable_files())
+    if problems:
+        return Startup(None, {}, {}, problems)
     settings = _load(RuntimeSettings, problems, overrides or {})
     applications = _applications(problems)
     application_settings = {
@@ -62,14 +64,29 @@ def examine(overrides: dict[str, Any] | None = None) -> Startup:
     )
 
 
+def _unreadable_files() -> Iterator[Problem]:
+    project = find_project()
+    if project is None:
+        return
+    try:
+        (project / ".env").read_text("utf-8")
+    except FileNotFoundError:
+        pass
+    except UnicodeDecodeError:
+        yield Problem(".env", "it is no UTF-8 text")
+    except OSError as error:
+        yield Problem(".env", f"it cannot be read: {error.strerror}")
+    try:
+        tomllib.loads((project / PLATFORM_FILE).read_text("utf-8"))
+    except (ValueError, OSError) as error:
+        yield Problem(PLATFORM_FILE, f"it is no TOML: {error}")
+
+
 def _applications(problems: list[Problem]) -> dict[str, Application]:
     try:
         found = find_applications()
     except NoApplication as error:
         problems.append(Problem("pyproject.toml", str(error)))
-        return {}
-    except Exception as error:
-        problems.append(Problem("application", f"it cannot be imported: {type(error).__name__}: {error}"))
         return {}
     if not found:
         problems.append(
@@ -104,7 +121,8 @@ def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem
     name, field = _find_field(model, item)
     variable = "__".join([_variable(model, name, field), *location[1:]]).upper()
     missing = item["type"] == "missing"
-    purpose = (field.description if field else None) or ""
+    others = [alias for alias in _aliases(field)[1:] if alias.isupper()] if field else []
+    purpose = "; ".join([(field.description if field else None) or "", *(f"{other} sets it too" for other in others)])
     said = "is not set" if missing else f"is invalid: {item['msg']}"
     example = str(field.examples[0]) if field is not None and field.examples else ""
     return Problem(variable, f"{said} ({purpose})" if purpose else said, f"{variable}={example}" if example else "")

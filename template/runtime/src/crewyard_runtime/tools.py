@@ -12,6 +12,7 @@ from typing import Any
 from tenacity import (
     Retrying,
     retry_if_exception,
+    sleep_using_event,
     stop_after_attempt,
     stop_when_event_set,
     wait_exponential_jitter,
@@ -69,7 +70,7 @@ class ToolGuard:
             done.cancel()
             msg = f"The tool {name} gave no answer within {seconds:g} seconds. Go on without it or ask it for less."
             raise ToolFailed(msg) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ToolFailed(_sentence(name, error)) from error
 
     def _work(
@@ -79,20 +80,23 @@ class ToolGuard:
             if not done.set_running_or_notify_cancel():
                 return
             try:
-                done.set_result(self._retrying(given_up)(_finish, function, args, kwargs))
+                done.set_result(self._retrying(given_up)(_finish, given_up, function, args, kwargs))
             except BaseException as error:
                 done.set_exception(error)
 
     def _retrying(self, given_up: threading.Event) -> Retrying:
         return Retrying(
             stop=stop_after_attempt(1 + self._limits.tool_retries) | stop_when_event_set(given_up),
-            wait=wait_exponential_jitter(initial=0.2, max=5, jitter=0.2),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2),
             retry=retry_if_exception(is_transient),
+            sleep=sleep_using_event(given_up),
             reraise=True,
         )
 
 
-def _finish(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def _finish(given_up: threading.Event, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    if given_up.is_set():  # between two tries; nobody waits for the result any more
+        return None
     result = function(*args, **kwargs)
     return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 

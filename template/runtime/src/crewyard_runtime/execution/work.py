@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, error_chain
+from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, error_chain, text_of
 from crewyard_runtime.execution.messages import Failure, Outcome, RunRequest
 from crewyard_runtime.frameworks import Framework, load_framework
 from crewyard_runtime.settings import RuntimeSettings
@@ -81,7 +81,7 @@ def valid_output(application: Application, result: Any) -> Any:
 
 def reason_of(error: BaseException) -> str:
     """The one sentence that tells a reader why: the error's own text, with its type unless the runtime wrote it."""
-    text = str(error) or "no details"
+    text = text_of(error) or "no details"
     return (
         text
         if isinstance(error, BuildRefused | InvalidOutput | RunStopped)
