@@ -30,9 +30,9 @@ def file(tmp_path: Path) -> Callable[[str | bytes], str]:
 Write = Callable[[str | bytes], str]
 
 
-def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def pipe(monkeypatch: pytest.MonkeyPatch, content: bytes, locale: str = "utf-8") -> None:
     """Give this to the process on its standard input."""
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), locale))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,11 @@ def test_lines_of_an_argument_are_inputs() -> None:
 def test_lines_come_from_standard_input(monkeypatch: pytest.MonkeyPatch, source: str | None) -> None:
     pipe(monkeypatch, '{"a": "für"}\n{"a": 2}\n'.encode())
     assert read_lines(source) == [Line(1, {"a": "für"}), Line(2, {"a": 2})]
+
+
+def test_standard_input_is_read_as_a_file_is_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe(monkeypatch, b"\xef\xbb\xbf" + '{"a": "für"}\n'.encode(), locale="iso-8859-1")
+    assert read_lines(None) == [Line(1, {"a": "für"})]
 
 
 def test_a_file_may_hold_one_object_over_several_lines(file: Write) -> None:

@@ -182,3 +182,10 @@ def test_the_parent_keeps_its_own_environment(settings: RuntimeSettings, monkeyp
     monkeypatch.setenv("MARKER", "kept")
     Runner(settings, ALL).start()
     assert os.environ["MARKER"] == "kept"
+
+
+def test_half_a_character_in_an_answer_ends_no_run(run: Run, server: ModelServer) -> None:
+    server.reply("an answer with half a character: \ud83d.", times=None)
+    outcome = run(with_tools=False)
+    assert outcome.status == "succeeded", outcome.error
+    assert "half a character: " in outcome.output

@@ -130,12 +130,13 @@ def test_a_time_out_of_the_tools_own_is_not_told_as_ours() -> None:
         guard(tool_retries=0).call("search", Failing(TimeoutError("the CRM is slow")))
 
 
-def test_a_tool_that_exits_fails_and_ends_nothing_else() -> None:
-    def exits() -> None:
-        raise SystemExit("usage: convert FILE")
+@pytest.mark.parametrize("end", [SystemExit, asyncio.CancelledError])
+def test_a_tool_that_exits_or_is_cancelled_fails_and_ends_nothing_else(end: type[BaseException]) -> None:
+    async def convert() -> None:
+        raise end("usage: convert FILE")
 
-    with pytest.raises(ToolFailed, match=r"^The tool convert failed: SystemExit: usage: convert FILE\.$"):
-        guard().call("convert", exits)
+    with pytest.raises(ToolFailed, match=rf"^The tool convert failed: {end.__name__}: usage: convert FILE\.$"):
+        guard().call("convert", convert)
 
 
 def test_a_call_given_up_while_it_works_is_not_tried_again(let_go: threading.Event) -> None:

@@ -127,7 +127,7 @@ def _read(source: str | None) -> str:
             msg = "There is no input: give a file of JSON lines, one JSON object, or pipe them in."
             raise NoInput(msg)
         try:
-            return sys.stdin.read()
+            return sys.stdin.buffer.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             msg = "Standard input cannot be read: it is not UTF-8 text. Give JSON lines, or one JSON object."
             raise NoInput(msg) from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, Field, SecretBytes, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, Field, RootModel, SecretBytes, SecretStr
 from pydantic.types import Secret
 from pydantic_core import to_jsonable_python
 from pydantic_settings import (
@@ -149,6 +149,8 @@ def plain(value: Any) -> Any:
 
 
 def _revealed(value: Any) -> Any:
+    if isinstance(value, RootModel):
+        return _revealed(value.root)
     if isinstance(value, BaseModel):
         return {name: _revealed(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):

@@ -122,7 +122,8 @@ def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem
     variable = "__".join([_variable(model, name, field), *location[1:]]).upper()
     missing = item["type"] == "missing"
     others = [alias for alias in _aliases(field)[1:] if alias.isupper()] if field else []
-    purpose = "; ".join([(field.description if field else None) or "", *(f"{other} sets it too" for other in others)])
+    described = [field.description] if field and field.description else []
+    purpose = "; ".join([*described, *(f"{other} sets it too" for other in others)])
     said = "is not set" if missing else f"is invalid: {item['msg']}"
     example = str(field.examples[0]) if field is not None and field.examples else ""
     return Problem(variable, f"{said} ({purpose})" if purpose else said, f"{variable}={example}" if example else "")

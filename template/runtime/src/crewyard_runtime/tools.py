@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,15 +26,20 @@ class ToolFailed(Exception):
     """A tool call failed for good; the message is a sentence for the agent, the cause is the last error."""
 
 
+BROKEN = (ConnectionError, TimeoutError, socket.gaierror)
+# The same of libraries that derive them otherwise (httpx, requests, openai, aiohttp, redis): by name, to import none.
+TRANSIENT = ("TransportError", "RequestException", "APIConnectionError", "ClientConnectionError", "ConnectionError")
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: no connection, a time-out, HTTP 429 or 5xx (of the error or its response)."""
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if isinstance(status, int):
         return status == 429 or status >= 500
-    # httpx.TransportError and its like are no OSError; they are known by name, so that httpx need not be imported.
-    by_name = any(kind.__name__ in ("TransportError", "RequestException") for kind in type(error).__mro__)
-    return by_name or isinstance(error, ConnectionError | TimeoutError)
+    by_name = any(kind.__name__ in TRANSIENT for kind in type(error).__mro__)
+    cause = getattr(error, "reason", None)  # of urllib's URLError
+    return by_name or isinstance(error, BROKEN) or isinstance(cause, BROKEN)
 
 
 class ToolGuard:
@@ -70,7 +76,7 @@ class ToolGuard:
             done.cancel()
             msg = f"The tool {name} gave no answer within {seconds:g} seconds. Go on without it or ask it for less."
             raise ToolFailed(msg) from error
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             raise ToolFailed(_sentence(name, error)) from error
 
     def _work(

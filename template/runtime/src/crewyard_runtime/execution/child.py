@@ -1,5 +1,6 @@
 """The process of one run: takes a request from its pipe, guards itself, and sends events and an outcome back."""
 
+import json
 import logging
 import os
 import sys
@@ -29,13 +30,18 @@ def main(connection: Connection, application: Application, lease_seconds: float)
 
     def send(message: Message) -> None:
         with sending:
-            connection.send_bytes(message.model_dump_json().encode())
+            connection.send_bytes(_json(message))
 
     outcome = work(application, request, lambda event, data: send(Message(event=event, data=data)))
     _flush()
     kill_descendants()
     send(Message(outcome=outcome))
     os._exit(0)
+
+
+def _json(message: Message) -> bytes:
+    """The message as JSON. A model may answer with half a character (a lone surrogate), which no encoding has: "?"."""
+    return json.dumps(message.model_dump(), ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 
 def say_hello(connection: Connection, modules: list[str]) -> None:
