@@ -17,7 +17,7 @@ from runtime import crews
 os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
 
 Run = Callable[..., Outcome]
-ALL = [crews.works, crews.strict, crews.nothing, crews.badly]
+ALL = [crews.works, crews.strict, crews.nothing, crews.badly, crews.memory, crews.planning]
 
 
 @pytest.fixture(scope="session")

@@ -115,3 +115,21 @@ works = Application(name="works", input=Order, output=Answer, build="runtime.cre
 strict = Application(name="strict", input=Order, output=Strict, build="runtime.crews:build")
 nothing = Application(name="nothing", input=Order, output=Answer, build="runtime.crews:build_nothing")
 badly = Application(name="badly", input=Order, output=Answer, build="runtime.crews:build_badly")
+
+
+def build_with_memory(run: RunContext[ApplicationSettings, Order]) -> Crew:
+    """With the memory that CrewAI keeps on the disk."""
+    agent = _agent(run, "Worker", "work")
+    return Crew(agents=[agent], tasks=[Task(description="{text}", expected_output="x", agent=agent)], memory=True)
+
+
+def build_with_planning(run: RunContext[ApplicationSettings, Order]) -> Crew:
+    """With a plan made first, by a model of the run or of CrewAI's choice."""
+    agent = _agent(run, "Worker", "work")
+    task = Task(description="{text}", expected_output="x", agent=agent)
+    llm = None if run.input.mode == "no planning_llm" else run.llm("fast")
+    return Crew(agents=[agent], tasks=[task], planning=True, planning_llm=llm)
+
+
+memory = Application(name="memory", input=Order, output=Answer, build="runtime.crews:build_with_memory")
+planning = Application(name="planning", input=Order, output=Answer, build="runtime.crews:build_with_planning")

@@ -56,6 +56,8 @@ def test_construction_is_told_apart_from_execution(run: Run) -> None:
         ("guardrails", crews.works, "guardrail_max_retries=9, above the limit guardrail_retries=3"),
         ("human", crews.works, "asks a human (human_input)"),
         ("work", crews.nothing, "runtime.crews:build_nothing returned a dict: return a Crew or a Flow."),
+        ("work", crews.memory, "build without memory=True"),
+        ("no planning_llm", crews.planning, 'build it with planning_llm=run.llm("fast")'),
         ("work", crews.badly, "LookupError: config/agents.yaml has no writer"),
     ],
 )
@@ -69,6 +71,11 @@ def test_what_must_not_start_is_refused_at_the_build(
     assert said in outcome.error.reason
     assert events[-1][0] == "build.failed"
     assert not server.requests
+
+
+def test_a_crew_that_plans_first_succeeds(run: Run) -> None:
+    outcome = run(application=crews.planning)
+    assert outcome.status == "succeeded", outcome.error
 
 
 def test_an_output_that_does_not_fit_says_what_to_do(run: Run) -> None:

@@ -1,6 +1,8 @@
 """From an application to its result: the model client, the crew or flow, its kick-off and its output."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from crewai import LLM, BaseLLM, Crew, Flow, Task
@@ -46,7 +48,8 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> LLM:
 def build(application: Application, run: RunContext) -> Crew | Flow[Any]:
     """Call the build function. Raises BuildRefused for an agent without limits, and for neither crew nor flow."""
     install_hooks()
-    built: Crew | Flow[Any] = application.load_build()(run)
+    with _explained():
+        built: Crew | Flow[Any] = application.load_build()(run)
     if isinstance(built, Crew):
         if problems := list(unlimited(built, run.limits)):
             raise BuildRefused(" ".join(problems))
@@ -63,7 +66,8 @@ def kick_off(built: Crew | Flow[Any], run: RunContext) -> Any:
     if isinstance(built, Flow):
         built.suppress_flow_events = True  # else it draws panels
     try:
-        result = built.kickoff(inputs=inputs)
+        with _explained():
+            result = built.kickoff(inputs=inputs)
     except Exception as error:
         if run.stopped:
             raise run.stopped from error
@@ -73,6 +77,17 @@ def kick_off(built: Crew | Flow[Any], run: RunContext) -> Any:
     if run.stopped:
         raise run.stopped
     return result
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "lancedb":
+            raise
+        msg = "CrewAI's own memory writes to the container's disk, and its library is left out: build without memory=True."
+        raise BuildRefused(msg) from error
 
 
 def plain_result(result: Any) -> Any:

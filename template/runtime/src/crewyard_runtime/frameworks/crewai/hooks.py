@@ -22,7 +22,8 @@ from crewyard_runtime.frameworks.crewai.limits import bounded_history, unlimited
 from crewyard_runtime.tools import ToolFailed
 
 DELEGATION_TOOLS = ("delegate_work_to_coworker", "ask_question_to_coworker")
-GUARDRAIL_ROLE = "Guardrail Agent"  # the agent that CrewAI makes by itself for a guardrail in words
+# The agents that CrewAI makes by itself, for a guardrail in words and for a crew's planning.
+FRAMEWORK_ROLES = ("Guardrail Agent", "Task Execution Planner")
 
 
 class _HooksInstalled(BaseEvent):
@@ -111,7 +112,7 @@ def _bound_iterations(context: LLMCallHookContext, run: RunContext) -> None:
     agent = context.agent
     if executor is None or agent is None or getattr(executor, "max_iter", 0) <= run.limits.max_iter:
         return
-    if context.crew is None and agent.role != GUARDRAIL_ROLE:
+    if context.crew is None and agent.role not in FRAMEWORK_ROLES:
         for problem in unlimited_agent(agent, run.limits):
             _abort(run, BuildRefused(problem))
     executor.max_iter = run.limits.max_iter

@@ -16,6 +16,8 @@ def unlimited(crew: Crew, limits: RunLimits) -> Iterator[str]:
         yield from unlimited_agent(agent, limits)
     for name in ("manager_llm", "planning_llm", "function_calling_llm"):
         yield from _unlimited_llm(f"The crew's {name}", getattr(crew, name, None), limits)
+    if crew.planning and crew.planning_llm is None:
+        yield 'The crew plans with a model of CrewAI\'s own choice: build it with planning_llm=run.llm("fast").'
     for task in crew.tasks:
         label = f"The task {task.name or task.description[:40]!r}"
         if task.human_input:
