@@ -86,7 +86,7 @@ def _explained() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "lancedb":
             raise
-        msg = "CrewAI's own memory writes to the container's disk, and its library is left out: build without memory=True."
+        msg = "CrewAI's own memory is on the container's disk, and its library is left out: build without memory=True."
         raise BuildRefused(msg) from error
 
 
