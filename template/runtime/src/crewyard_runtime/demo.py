@@ -1,6 +1,8 @@
 """The demo: the application's examples against a model server, told as one table."""
 
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from crewyard_runtime.application import Application
@@ -17,6 +19,7 @@ class Demo:
         self._lock = threading.Lock()
         self._events: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         self._results: list[dict[str, Any]] = []
+        self._examples = "FILE"
 
     @staticmethod
     def settings(url: str) -> dict[str, Any]:
@@ -30,6 +33,7 @@ class Demo:
 
     def lines(self, application: Application) -> list[Line]:
         """The first examples of the application; inputs made from its input model if it has none."""
+        self._examples = f"src/{application.examples}" if application.examples else "FILE"
         return [parse(text, number) for number, text in enumerate(example_inputs(application, EXAMPLES), 1)]
 
     def add_event(self, run_id: str, event: str, data: dict[str, Any]) -> None:
