@@ -44,6 +44,13 @@ def test_delegations_in_a_row_are_counted_in_both_directions(pairs: list[str], e
     assert not any(said[:-1])
 
 
+def test_a_manager_may_hand_each_task_to_the_same_agent() -> None:
+    guard = DelegationGuard(allowed_in_a_row=2)
+    for _ in range(3):
+        guard.reset()
+        assert [guard.record("A", "B"), guard.record("A", "B")] == [None, None]
+
+
 def test_a_spent_token_budget_ends_the_run(run: Run) -> None:
     outcome = run(max_tokens=50)
     assert outcome.status == "failed"

@@ -236,6 +236,10 @@ CASES = {
         Project(platform='model_fast = "openai/gpt-4o\n'),
         [("platform.toml", "it is no TOML: ", "")],
     ),
+    "a misspelt setting": (
+        Project(platform='model_fats = "openai/gpt-4o"\n'),
+        [("platform.toml", "it has no setting 'model_fats'; there is framework", "")],
+    ),
     "a .env that is no text": (Project(dotenv=b"\xff\xfe=1\n"), [(".env", "it is no UTF-8 text", "")]),
     "no application": (
         Project(entry_points=None),

@@ -81,7 +81,7 @@ def test_a_throttling_provider_ends_the_run(runs: Runs, data: object, faults: Mo
 def test_a_model_that_always_answers_nonsense_ends_the_run(runs: Runs, data: object, faults: ModelServer) -> None:
     faults.reply("I would rather talk about the weather.", times=None)
     _ended(runs, data, faults)
-    assert faults.requests
+    assert faults.requests, "no model was asked, so this test saw nothing"
 
 
 def _ended(runs: Runs, data: object, faults: ModelServer) -> Outcome:

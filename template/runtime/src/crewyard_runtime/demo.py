@@ -59,9 +59,8 @@ class Demo:
         console.width = max(console.width, 120)
         console.print(table)
         console.print("The model server stood in for the provider. With a real key:")
-        console.print(
-            "  export OPENAI_API_KEY=sk-...   (or write it into .env)\n  and then the command run instead of demo"
-        )
+        console.print("  export OPENAI_API_KEY=sk-...   (or a line in .env)")
+        console.print(f"  uv run {Path(sys.argv[0]).name} run {self._examples}")
 
     def _rows(self, result: dict[str, Any]) -> list[list[str]]:
         run = (result["run_id"] or f"line {result['line']}")[:8]

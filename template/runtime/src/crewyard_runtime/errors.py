@@ -1,9 +1,12 @@
 """How a failure is told: the chain of an exception as data, and the exceptions by which the runtime ends a run."""
 
+import sysconfig
 import traceback
 
 from pydantic import BaseModel
 
+# Where a reader need not look first: the standard library and what is installed.
+LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
 MAX_LINKS = 20
 MAX_TEXT = 4_000
 
@@ -21,7 +24,7 @@ class InvalidOutput(Exception):
 
 
 class ErrorLink(BaseModel):
-    """One exception of a chain: its type, its text, and where it was raised ("file.py:12 in function")."""
+    """One exception of a chain: its type, its text, and the project's line it came by ("file.py:12 in function")."""
 
     type: str
     message: str
@@ -49,7 +52,8 @@ def error_chain(error: BaseException) -> list[ErrorLink]:
 
 def _link(error: BaseException) -> ErrorLink:
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else None
+    own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)] or frames
+    where = f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else None
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     notes = getattr(error, "__notes__", [])

@@ -46,6 +46,7 @@ def examine(overrides: dict[str, Any] | None = None) -> Startup:
     problems = list(_unreadable_files())
     if problems:
         return Startup(None, {}, {}, problems)
+    problems += _misspelt()
     settings = _load(RuntimeSettings, problems, overrides or {})
     applications = _applications(problems)
     application_settings = {
@@ -80,6 +81,14 @@ def _unreadable_files() -> Iterator[Problem]:
         tomllib.loads((project / PLATFORM_FILE).read_text("utf-8"))
     except (ValueError, OSError) as error:
         yield Problem(PLATFORM_FILE, f"it is no TOML: {error}")
+
+
+def _misspelt() -> Iterator[Problem]:
+    """Names in `platform.toml` that no setting has; the settings themselves would ignore them."""
+    project = find_project()
+    chosen = tomllib.loads((project / PLATFORM_FILE).read_text("utf-8")) if project else {}
+    for name in sorted(set(chosen) - set(RuntimeSettings.model_fields)):
+        yield Problem(PLATFORM_FILE, f"it has no setting {name!r}; there is {', '.join(RuntimeSettings.model_fields)}")
 
 
 def _applications(problems: list[Problem]) -> dict[str, Application]:

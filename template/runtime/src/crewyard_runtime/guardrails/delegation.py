@@ -12,6 +12,11 @@ class DelegationGuard:
         self._pair: frozenset[str] = frozenset()
         self._count = 0
 
+    def reset(self) -> None:
+        """Start to count anew: another task of the crew begins."""
+        with self._lock:
+            self._pair, self._count = frozenset(), 0
+
     def record(self, sender: str, receiver: str) -> str | None:
         """Count one delegation; the sentence that ends the run if it is one too many, else None."""
         pair = frozenset(name.strip(" \t\n\"'").casefold() for name in (sender, receiver))
@@ -22,5 +27,5 @@ class DelegationGuard:
                 return None
             return (
                 f"{sender} and {receiver} delegated to each other {self._count} times in a row "
-                f"(allowed: {self._allowed}): give them roles that do not overlap."
+                f"(the limit delegations_in_a_row is {self._allowed}): give them roles that do not overlap."
             )

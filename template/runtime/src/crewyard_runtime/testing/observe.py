@@ -179,15 +179,19 @@ class ToolCalls:
     def __init__(self) -> None:
         self._reported: set[str] = set()
         self._guarded: set[str] = set()
+        self._hanging: list[Finding] = []
 
     def report(self, event: str, data: dict[str, Any]) -> None:
         """Take an event of a run. A tool by which agents delegate is bounded by the delegation guard instead."""
+        if "gave no answer within" in str(data.get("error")):
+            self._hanging.append(Finding(f"the tool {data['tool']} does not end: {data['error']}"))
         if event == "tool.called" and "coworker" not in data["tool"]:
             self._reported.add(_plain_name(data["tool"]))
 
     def unguarded(self) -> list[Finding]:
-        """A finding for each tool that was called past the guard."""
-        return [Finding(f"the tool {name} has no time limit") for name in sorted(self._reported - self._guarded)]
+        """A finding for each tool that was called past the guard, or ran into its limit."""
+        past = [Finding(f"the tool {name} has no time limit") for name in sorted(self._reported - self._guarded)]
+        return past + self._hanging
 
     @contextmanager
     def watching(self) -> Iterator[None]:

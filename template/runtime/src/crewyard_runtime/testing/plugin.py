@@ -17,6 +17,7 @@ from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.probe import ProbeReport, ProbeRequest, probe
 
 PROBE_SECONDS = 240
+TOOL_SECONDS = 5  # of a call in the probe: one that hangs must not hold up the tests
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY")
 
 
@@ -105,7 +106,9 @@ class Probing:
 
     def __call__(self, inputs: list[Any]) -> ProbeReport:
         """What was seen while the application was imported and ran the inputs one after the other."""
-        request = ProbeRequest(inputs=inputs, settings=plain(self.application_settings), runtime=plain(self.settings))
+        limits = self.settings.limits.model_copy(update={"tool_seconds": TOOL_SECONDS})
+        settings = self.settings.model_copy(update={"limits": limits})
+        request = ProbeRequest(inputs=inputs, settings=plain(self.application_settings), runtime=plain(settings))
         environment = {name: value for name, value in os.environ.items() if name not in KEYS}
         return probe(self.application, request, environment, PROBE_SECONDS)
 
@@ -128,7 +131,14 @@ def with_examples(model: type[ApplicationSettings]) -> ApplicationSettings:
     for name, field in model.model_fields.items():
         if field.is_required() and missing & {name, str(field.validation_alias)}:
             values[name] = field.examples[0] if field.examples else _any_value(field.annotation)
-    return model.load(**values)
+    try:
+        return model.load(**values)
+    except ValidationError as error:
+        named = ", ".join(sorted({str(item["loc"][0]) for item in error.errors()}))
+        msg = (
+            f"The tests need values for {named} of {model.__name__}: give the field examples=[...] or set the variable."
+        )
+        raise pytest.UsageError(msg) from error
 
 
 def _any_value(kind: Any) -> Any:

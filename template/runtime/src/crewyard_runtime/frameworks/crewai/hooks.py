@@ -7,7 +7,7 @@ from typing import Any
 
 from crewai.events import crewai_event_bus
 from crewai.events.base_events import BaseEvent
-from crewai.hooks.contexts import ExecutionStartContext
+from crewai.hooks.contexts import ExecutionStartContext, StepContext
 from crewai.hooks.dispatch import HookAborted, InterceptionPoint, get_hooks, register
 from crewai.hooks.llm_hooks import LLMCallHookContext
 from crewai.hooks.tool_hooks import ToolCallHookContext
@@ -35,6 +35,7 @@ def install_hooks() -> None:
     if _at_start in get_hooks(InterceptionPoint.EXECUTION_START):
         return
     register(InterceptionPoint.EXECUTION_START, _at_start)
+    register(InterceptionPoint.PRE_STEP, _before_step)
     register(InterceptionPoint.PRE_MODEL_CALL, _before_model_call)
     register(InterceptionPoint.PRE_TOOL_CALL, _before_tool_call)
     events.listen()
@@ -90,6 +91,12 @@ def _at_start(context: ExecutionStartContext) -> None:
     if not run.with_tools:
         for task in crew.tasks:
             task.tools = []
+
+
+def _before_step(context: StepContext) -> None:
+    run = active_run()
+    if run is not None and context.kind == "task":
+        run.delegations.reset()  # a manager may hand each task to the same agent
 
 
 def _before_model_call(context: LLMCallHookContext) -> None:

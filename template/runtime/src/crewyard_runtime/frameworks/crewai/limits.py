@@ -16,6 +16,12 @@ def unlimited(crew: Crew, limits: RunLimits) -> Iterator[str]:
         yield from unlimited_agent(agent, limits)
     for name in ("manager_llm", "planning_llm", "function_calling_llm"):
         yield from _unlimited_llm(f"The crew's {name}", getattr(crew, name, None), limits)
+    learned = [crew.knowledge_sources, *(getattr(agent, "knowledge_sources", None) for agent in crew.agents)]
+    if any(learned) and crew.embedder is None:
+        yield (
+            "The crew's knowledge_sources would be embedded by a client that finds no key in a run: give the crew an "
+            "embedder with its key from run.settings."
+        )
     if crew.planning and crew.planning_llm is None:
         yield 'The crew plans with a model of CrewAI\'s own choice: build it with planning_llm=run.llm("fast").'
     for task in crew.tasks:
