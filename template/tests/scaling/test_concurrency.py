@@ -4,7 +4,7 @@ import pytest
 from crewyard_runtime import Application
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.testing.failures import guard, guard_succeeded
-from crewyard_runtime.testing.inputs import marked_inputs
+from crewyard_runtime.testing.inputs import leaks, marked_inputs, mixed_prompts
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.plugin import Runs
 
@@ -29,24 +29,18 @@ def test_every_run_succeeds(outcomes: list[Outcome]) -> None:
 
 
 def test_no_result_carries_another_runs_data(outcomes: list[Outcome], inputs: list[tuple[str | None, object]]) -> None:
-    seen = [
-        f"the result of run {mine + 1} carries the data of run {other + 1}"
-        for mine, outcome in enumerate(outcomes)
-        for other, (canary, _) in enumerate(inputs)
-        if other != mine and canary and canary in outcome.model_dump_json()
-    ]
-    guard("F02", seen)
+    canaries = [canary for canary, _ in inputs]
+    guard("F02", leaks(canaries, [outcome.model_dump_json() for outcome in outcomes]))
 
 
 def test_no_prompt_carries_data_of_two_runs(
     outcomes: list[Outcome], inputs: list[tuple[str | None, object]], model_server: ModelServer
 ) -> None:
-    canaries = {canary for canary, _ in inputs if canary}
+    canaries = [canary for canary, _ in inputs if canary]
     if not canaries:
         pytest.skip("no text field of the input can carry a canary")
     prompts = [str(request["body"]) for request in model_server.requests]
     guard_succeeded(outcomes)
     reached = [canary for canary in canaries if any(canary in prompt for prompt in prompts)]
-    mixed = [held for prompt in prompts if len(held := {canary for canary in canaries if canary in prompt}) > 1]
     assert reached, "no prompt carries the text of its input, so this test sees nothing"
-    guard("F02", [f"a prompt carries the data of {len(held)} runs" for held in mixed])
+    guard("F02", mixed_prompts(canaries, prompts))

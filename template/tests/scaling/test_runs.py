@@ -3,7 +3,7 @@
 import pytest
 from crewyard_runtime import Application
 from crewyard_runtime.testing.failures import guard, guard_succeeded
-from crewyard_runtime.testing.inputs import marked_inputs
+from crewyard_runtime.testing.inputs import leaks, marked_inputs, mixed_prompts
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.plugin import Probing
 from crewyard_runtime.testing.probe import ProbeReport
@@ -64,17 +64,5 @@ def test_tools_start_few_threads(report: ProbeReport) -> None:
 def test_no_prompt_carries_data_of_two_runs(
     report: ProbeReport, inputs: list[tuple[str | None, object]], model_server: ModelServer
 ) -> None:
-    canaries = {canary for canary, _ in inputs if canary}
     prompts = [str(request["body"]) for request in model_server.requests]
-    mixed = [held for prompt in prompts if len(held := {canary for canary in canaries if canary in prompt}) > 1]
-    guard("F02", [f"a prompt carries the data of {len(held)} runs" for held in mixed])
-
-
-def leaks(canaries: list[str | None], outcomes: list[str]) -> list[str]:
-    """A sentence for each outcome that carries the canary of another run."""
-    return [
-        f"the result of run {mine + 1} carries the data of run {other + 1}"
-        for mine, outcome in enumerate(outcomes)
-        for other, canary in enumerate(canaries)
-        if other != mine and canary and canary in outcome
-    ]
+    guard("F02", mixed_prompts([canary for canary, _ in inputs], prompts))

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from crewyard_runtime.application import Application
+from crewyard_runtime.errors import problems_of
 from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, plain
 
@@ -82,9 +83,7 @@ class Batch:
         try:
             self.application.input.model_validate(data)
         except ValidationError as error:
-            name = self.application.input.__name__
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in error.errors())
-            return f"This is no {name}: {problems}."
+            return f"This is no {self.application.input.__name__}: {problems_of(error, 'input')}."
         return None
 
     def _event(self, run_id: str, event: str, data: dict[str, Any]) -> None:

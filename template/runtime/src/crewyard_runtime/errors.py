@@ -3,7 +3,7 @@
 import sysconfig
 import traceback
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 # Where a reader need not look first: the standard library and what is installed.
 LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
@@ -58,6 +58,11 @@ def _link(error: BaseException) -> ErrorLink:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     notes = getattr(error, "__notes__", [])
     return ErrorLink(type=name, message="\n".join([text_of(error), *notes])[:MAX_TEXT], where=where)
+
+
+def problems_of(error: ValidationError, whole: str) -> str:
+    """What a model refused, as "field: why; field: why"; `whole` stands for the data itself."""
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or whole}: {each['msg']}" for each in error.errors())
 
 
 def text_of(error: BaseException) -> str:

@@ -73,7 +73,6 @@ class ToolGuard:
             if done.done():
                 raise ToolFailed(_sentence(name, error)) from error
             given_up.set()
-            done.cancel()
             msg = f"The tool {name} gave no answer within {seconds:g} seconds. Go on without it or ask it for less."
             raise ToolFailed(msg) from error
         except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -83,8 +82,6 @@ class ToolGuard:
         self, done: "Future[Any]", given_up: threading.Event, function: Callable[..., Any], args: Any, kwargs: Any
     ) -> None:
         with self._slots:
-            if not done.set_running_or_notify_cancel():
-                return
             try:
                 done.set_result(self._retrying(given_up)(_finish, given_up, function, args, kwargs))
             except BaseException as error:

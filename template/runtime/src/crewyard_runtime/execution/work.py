@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, error_chain, text_of
+from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, error_chain, problems_of, text_of
 from crewyard_runtime.execution.messages import Failure, Outcome, RunRequest
 from crewyard_runtime.frameworks import Framework, load_framework
 from crewyard_runtime.settings import RuntimeSettings
@@ -74,7 +74,7 @@ def valid_output(application: Application, result: Any) -> Any:
     try:
         return model.model_validate(data).model_dump(mode="json")
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'result'}: {e['msg']}" for e in error.errors())
+        problems = problems_of(error, "result")
         msg = f"The result is no {model.__name__} ({problems}). Give the last task output_pydantic={model.__name__}."
         raise InvalidOutput(msg) from error
 

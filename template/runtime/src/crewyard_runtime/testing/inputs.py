@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,6 +29,22 @@ def marked_inputs(application: Application, count: int) -> list[tuple[str | None
     """`count` pairs of a canary and an input that carries it. The canary is None where no text field can hold one."""
     examples = [json.loads(text) for text in example_inputs(application, count)]
     return [_marked(application, examples[number % len(examples)]) for number in range(count)]
+
+
+def leaks(canaries: Sequence[str | None], results: Sequence[str]) -> list[str]:
+    """A sentence for each result that carries the canary of another run; both are in the order of the runs."""
+    return [
+        f"the result of run {mine + 1} carries the data of run {other + 1}"
+        for mine, result in enumerate(results)
+        for other, canary in enumerate(canaries)
+        if other != mine and canary and canary in result
+    ]
+
+
+def mixed_prompts(canaries: Sequence[str | None], prompts: Sequence[str]) -> list[str]:
+    """A sentence for each prompt that carries the canaries of several runs."""
+    held = [sum(canary in prompt for canary in canaries if canary) for prompt in prompts]
+    return [f"a prompt carries the data of {count} runs" for count in held if count > 1]
 
 
 def _marked(application: Application, data: Any) -> tuple[str | None, Any]:
