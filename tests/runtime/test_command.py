@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.servers import Postgres
+from crewyard_runtime.testing.service import new_database
 from runtime.crews import ESCAPED
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -20,13 +22,14 @@ SECONDS = 30
 
 
 @pytest.fixture
-def start(server: ModelServer, tmp_path: Path) -> Iterator[Start]:
+def start(server: ModelServer, tmp_path: Path, postgres: Postgres, empty_database: str) -> Iterator[Start]:
     """Start the command in a project that declares the misbehaving crews."""
     declared = tmp_path / "crews-1.0.dist-info"
     declared.mkdir()
     (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: crews\nVersion: 1.0\n")
     (declared / "entry_points.txt").write_text("[crewyard.applications]\nworks = runtime.crews:works\n")
     (tmp_path / "platform.toml").write_text('framework = "crewai"\n')
+    database_url = new_database(postgres.url, empty_database)
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.Popen[str]":
@@ -45,6 +48,8 @@ def start(server: ModelServer, tmp_path: Path) -> Iterator[Start]:
                 "OPENAI_BASE_URL": server.url,
                 "WRITABLE_DIR": str(tmp_path / "writable"),
                 "LEASE_SECONDS": str(LEASE),
+                "DATABASE_URL": database_url,
+                "BROKER_URL": "redis://localhost:1/0",
                 **environment,
             },
         )

@@ -25,6 +25,7 @@ class Text(RootModel[str]):
 
 application = Application(name="mine", input=Text, output=Text, build="my_app.crew:build", settings=Settings)
 """
+SERVERS = {"DATABASE_URL": "postgresql://localhost/crew", "BROKER_URL": "redis://localhost"}
 NO_SETTINGS = "from crewyard_runtime import ApplicationSettings as Settings\n"
 SETTINGS = """
 from crewyard_runtime import ApplicationSettings
@@ -319,7 +320,35 @@ def test_a_complete_configuration_is_told_in_one_line(check: Check, project: Pro
 
 def test_no_file_of_a_project_is_needed(check: Check) -> None:
     """The environment alone is enough, as in an image."""
-    assert check(Project(platform=None)).code == 0
+    assert check(Project(SERVERS, platform=None)).code == 0
+
+
+def test_where_there_are_no_embedded_servers_real_ones_must_be_named(check: Check) -> None:
+    checked = check(Project(platform=None))
+    assert checked.code == 78
+    assert "DATABASE_URL" in checked.err
+    assert "BROKER_URL" in checked.err
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"DATABASE_URL": "mysql://localhost/crew"}, "DATABASE_URL"),
+        ({"BROKER_URL": "amqp://localhost"}, "BROKER_URL"),
+        ({"BROKER": "kafka"}, "BROKER"),
+        ({"AUTH": "oidc"}, "OIDC_ISSUER"),
+        ({"AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example.org"}, "OIDC_AUDIENCE"),
+        ({"WEBHOOK_SECRET": "short"}, "WEBHOOK_SECRET"),
+        ({"MAX_ATTEMPTS": "0"}, "MAX_ATTEMPTS"),
+        ({"QUEUE_BOUND": "many"}, "QUEUE_BOUND"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_service_cannot_use_is_named(check: Check, variables: dict[str, str], named: str) -> None:
+    checked = check(Project({**SERVERS, **variables}))
+    assert checked.code == 78
+    assert any(line.split()[1:2] == [named] for line in checked.err.splitlines()), checked.err
+    assert "mysql://localhost" not in checked.err, "a URL may hold a password"
 
 
 Examine = Callable[..., Startup]

@@ -19,6 +19,8 @@ QUESTIONS = {
 }
 NAMES = ["my-crew", "a", "desk24", "very-long-name-for-a-crew-of-agents-x", "crewman", "zz-top", "agents-of-the-north"]
 TEXTS = ["Answers tickets.", "Reads 100% of it & more; don't ask <why>: it's #1.", "Ünïcödé 日本語", "x" * 100]
+BROKERS = ["redis", "rabbitmq", "sqs"]
+AUTHS = ["api-keys", "oidc"]
 MODELS = ["openai/gpt-4o-mini", "openai/o3", "anthropic/claude-sonnet-4-5", "ollama/llama3.2:3b", "openrouter/x/y-1"]
 
 
@@ -30,6 +32,8 @@ def _answers(seed: int) -> dict[str, str]:
         "framework": "crewai",
         "model_fast": choose(MODELS),
         "model_strong": choose(MODELS),
+        "broker": choose(BROKERS),
+        "auth": choose(AUTHS),
         "python_version": choose(["3.11", "3.12", "3.13"]),
     }
 
@@ -37,7 +41,8 @@ def _answers(seed: int) -> dict[str, str]:
 def _single_choices() -> list[dict[str, str]]:
     pairs = {"project_name": NAMES, "description": TEXTS, "model_fast": MODELS, "model_strong": MODELS}
     named = [{name: value} for name, values in pairs.items() for value in values]
-    return [*named, *({"python_version": version} for version in ("3.11", "3.12", "3.13"))]
+    lists = {"broker": BROKERS, "auth": AUTHS, "python_version": ["3.11", "3.12", "3.13"]}
+    return [*named, *({name: value} for name, values in lists.items() for value in values)]
 
 
 def _rendered_texts(project: Path) -> dict[str, str]:

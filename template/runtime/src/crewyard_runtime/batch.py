@@ -2,21 +2,27 @@
 
 import json
 import logging
+import os
+import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.errors import problems_of
-from crewyard_runtime.execution import Outcome, Runner, RunRequest
-from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, plain
+from crewyard_runtime.execution import Outcome, Runner
+from crewyard_runtime.jobs.claimed import ClaimedRuns
+from crewyard_runtime.jobs.keeper import Keeper
+from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings
+from crewyard_runtime.store import Database, runs
 
 log = logging.getLogger("crewyard")
 
@@ -36,11 +42,12 @@ class Line:
 
 @dataclass
 class Batch:
-    """Runs the lines of one batch.
+    """Runs the lines of one batch, and records each run in the store like a worker's.
 
-    parallel: runs at the same time. on_event: called from the threads of the runs, with run id, event and data.
+    Another worker never takes such a run over: if the command dies, it is dead. parallel: runs at the same time.
     """
 
+    database: Database
     runner: Runner
     application: Application
     settings: RuntimeSettings
@@ -48,7 +55,7 @@ class Batch:
     parallel: int = 1
     with_tools: bool = True
     keep: bool = False
-    on_event: Callable[[str, str, dict[str, Any]], None] | None = None
+    worker: str = field(default_factory=lambda: f"command-{socket.gethostname()}-{os.getpid()}")
 
     def run(self, lines: list[Line]) -> Iterator[dict[str, Any]]:
         """Yield one result for each line, as each ends. On an interrupt all runs are ended before it goes on."""
@@ -68,16 +75,26 @@ class Batch:
         problem = line.problem or self._invalid(line.data)
         if problem:
             return {"line": line.number, "run_id": None, "status": "invalid", "error": {"reason": problem, "chain": []}}
-        request = RunRequest(
-            run_id=uuid.uuid4().hex,
-            user_id=self.settings.user_id,
-            input=line.data,
-            settings=plain(self.application_settings),
-            runtime={},
-            with_tools=self.with_tools,
-        )
-        outcome = self.runner.run(self.application, request, self._event, keep_workspace=self.keep)
+        try:
+            outcome = self._do(line.data)
+        except SQLAlchemyError as error:
+            reason = f"The run was not started, because it cannot be recorded: {error.__cause__ or error}"
+            return {"line": line.number, "run_id": None, "status": "failed", "error": {"reason": reason, "chain": []}}
         return self._result(line, outcome, round(time.monotonic() - started, 3))
+
+    def _do(self, data: Any) -> Outcome:
+        new = runs.NewRun(uuid.uuid4(), self.application.name, self.settings.user_id, data, max_attempts=1)
+        claimed_at, lease_seconds = time.monotonic(), self.settings.lease_seconds
+        with self.database.transaction() as tx:
+            claim = runs.start_at_once(tx, new, self.worker, lease_seconds)
+        claimed = ClaimedRuns(
+            self.runner,
+            {self.application.name: self.application},
+            {self.application.name: self.application_settings},
+            json_logs=False,
+        )
+        keeper = Keeper(self.database, claim, lease_seconds, claimed_at)
+        return claimed.do(claim, keeper, _log_event, self.with_tools, self.keep)[0]
 
     def _invalid(self, data: Any) -> str | None:
         try:
@@ -86,13 +103,6 @@ class Batch:
             return f"This is no {self.application.input.__name__}: {problems_of(error, 'input')}."
         return None
 
-    def _event(self, run_id: str, event: str, data: dict[str, Any]) -> None:
-        shown = " ".join(f"{key}={value}" for key, value in data.items())
-        level = logging.INFO if event.startswith(("build.", "run.")) else logging.DEBUG
-        log.log(level, "%s run=%s %s", event, run_id, shown)
-        if self.on_event:
-            self.on_event(run_id, event, data)
-
     def _result(self, line: Line, outcome: Outcome, seconds: float) -> dict[str, Any]:
         result = {"line": line.number, **outcome.model_dump(mode="json"), "seconds": seconds}
         if result["usage"]["cost_usd"] is None:
@@ -100,6 +110,12 @@ class Batch:
         if self.keep:
             result["workspace"] = str(self.settings.writable_dir / "runs" / f"{outcome.run_id}-1")
         return result
+
+
+def _log_event(run_id: str, event: str, data: dict[str, Any]) -> None:
+    shown = " ".join(f"{key}={value}" for key, value in data.items())
+    level = logging.INFO if event.startswith(("build.", "run.")) else logging.DEBUG
+    log.log(level, "%s run=%s %s", event, run_id, shown)
 
 
 def read_lines(source: str | None) -> list[Line]:

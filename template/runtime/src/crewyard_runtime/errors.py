@@ -15,6 +15,10 @@ class RunStopped(Exception):
     """A limit or a rule of the runtime ended the run; the message says which."""
 
 
+class NotReady(Exception):
+    """Something that a command needs is not there; the message says what, and what to do."""
+
+
 class BuildRefused(Exception):
     """What the build function returned must not run; the message names the agent and what it lacks."""
 

@@ -26,7 +26,7 @@ class NotConfigured(RuntimeError):
 
 def make_context(input: BaseModel) -> RunContext[Any, Any]:
     """A context for `input`, of the application that takes it. Raises NotConfigured, and LookupError if none does."""
-    startup = examine()
+    startup = examine(servers=False)
     if startup.problems or startup.settings is None:
         raise NotConfigured("; ".join(f"{each.name} {each.problem}" for each in startup.problems))
     application = next((app for app in startup.applications.values() if isinstance(input, app.input)), None)

@@ -1,7 +1,8 @@
 """The settings of a project: variables over the file `.env` over `platform.toml` over the defaults."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, Field, RootModel, SecretBytes, SecretStr
 from pydantic.types import Secret
@@ -24,7 +25,15 @@ def _known_model(model: str) -> str:
     return model
 
 
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret.get_secret_value()):
+        msg = "it must be whsec_ and at least 24 bytes in base64: openssl rand -base64 32"
+        raise ValueError(msg)
+    return secret
+
+
 Model = Annotated[str, AfterValidator(_known_model)]
+WebhookSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 
 
 def find_project() -> Path | None:
@@ -141,6 +150,64 @@ class RuntimeSettings(ApplicationSettings):
         variable = PROVIDERS[split_model(model)[0]].key
         key: SecretStr | None = getattr(self, variable.lower()) if variable else None
         return key
+
+
+class ServiceSettings(ApplicationSettings):
+    """What the gateway and the workers need; no run receives any of it."""
+
+    _reads_platform = True
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="the Postgres that holds all runs",
+        examples=["postgresql://user:password@localhost/crew"],
+    )
+    broker: Literal["redis", "rabbitmq", "sqs"] = Field(default="redis", description="what wakes the workers")
+    broker_url: SecretStr | None = Field(
+        default=None, description="the URL of the broker", examples=["redis://localhost:6379/0"]
+    )
+    broker_queue: str = Field(
+        default="crewyard",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
+        description="the queue of this service, where several share a broker",
+        examples=["crewyard"],
+    )
+    sqs_endpoint_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="another server that speaks the protocol of SQS"
+    )
+    aws_region: str = Field(default="us-east-1", description="the region of the SQS queue", examples=["eu-central-1"])
+    auth: Literal["api-keys", "oidc"] = Field(default="api-keys", description="how callers say who they are")
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="whose tokens are taken",
+        examples=["https://login.example.com/realms/main"],
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="what tokens must be made for", examples=["my-crew"]
+    )
+    oidc_algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]] = Field(
+        default=["RS256"], min_length=1, description="how tokens may be signed", examples=['["RS256"]']
+    )
+    webhook_secret: WebhookSecret | None = Field(
+        default=None,
+        description="signs completion webhooks; without it none are taken",
+        examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+    )
+    webhook_internal_hosts: list[str] = Field(
+        default=[], description="internal hosts that webhooks may go to", examples=['["hooks.internal"]']
+    )
+    max_attempts: int = Field(default=3, ge=1, le=100, description="attempts that may die before a run is dead")
+    runs_per_user: int = Field(default=10, ge=1, description="runs of one user that go on at the same time")
+    queue_bound: int = Field(default=10_000, ge=1, description="queued runs above which new ones are refused (503)")
+    requests_per_minute: int = Field(default=600, ge=1, le=1_000_000, description="requests of one user a minute")
+    body_bytes: int = Field(default=1_000_000, ge=1_000, description="bytes of a request's body")
+    body_depth: int = Field(default=32, ge=1, le=200, description="levels of lists and objects in a request's body")
+    grace_seconds: float = Field(
+        default=20, ge=0, description="seconds that a run may go on for when its worker has to stop"
+    )
+    sweep_seconds: float = Field(default=1, gt=0, le=60, description="seconds between two looks for lost runs")
+    retention_days: float = Field(default=30, gt=0, description="days that ended runs are kept")
 
 
 def plain(value: Any) -> Any:

@@ -9,15 +9,19 @@ from importlib.util import find_spec
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from crewyard_runtime import embedded
 from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
 from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.providers import PROVIDERS, split_model
-from crewyard_runtime.settings import PLATFORM_FILE, ApplicationSettings, RuntimeSettings, find_project
+from crewyard_runtime.settings import PLATFORM_FILE, ApplicationSettings, RuntimeSettings, ServiceSettings, find_project
 
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+BROKER_SCHEMES = {"redis": ("redis", "rediss"), "rabbitmq": ("amqp", "amqps"), "sqs": ("sqs",)}
+EXAMPLES = {"amqp": "amqp://user:password@localhost:5672//", "sqs": "sqs://"}
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
@@ -36,19 +40,31 @@ class Startup:
     """What was found: the settings and applications as far as they could be read, and every problem."""
 
     settings: RuntimeSettings | None
+    service: ServiceSettings | None
     application_settings: dict[str, ApplicationSettings]
     applications: dict[str, Application]
     problems: list[Problem]
 
 
-def examine(overrides: dict[str, Any] | None = None) -> Startup:
-    """Read and validate all settings. `overrides` wins over every source (the demo's model server)."""
+def examine(
+    overrides: dict[str, Any] | None = None,
+    applications: dict[str, Application] | None = None,
+    servers: bool | None = None,
+) -> Startup:
+    """Read and validate all settings.
+
+    overrides: wins over every source, for both kinds of settings (the demo's model server).
+    applications: in place of the project's own.
+    servers: whether a database and a broker must be named; by default where no embedded ones are installed.
+    """
     problems = list(_unreadable_files())
     if problems:
-        return Startup(None, {}, {}, problems)
+        return Startup(None, None, {}, {}, problems)
     problems += _misspelt()
     settings = _load(RuntimeSettings, problems, overrides or {})
-    applications = _applications(problems)
+    service = _load(ServiceSettings, problems, overrides or {})
+    if applications is None:
+        applications = _applications(problems)
     application_settings = {
         name: loaded
         for name, application in applications.items()
@@ -56,13 +72,31 @@ def examine(overrides: dict[str, Any] | None = None) -> Startup:
     }
     if isinstance(settings, RuntimeSettings):
         problems += [*_model_problems(settings), *_directory_problems(settings), *_framework_problems(settings)]
+    if isinstance(service, ServiceSettings):
+        problems += _service_problems(service, not _may_embed() if servers is None else servers)
     problems += _missing_distributions()
     return Startup(
         settings if isinstance(settings, RuntimeSettings) else None,
+        service if isinstance(service, ServiceSettings) else None,
         application_settings,
         applications,
         list(dict.fromkeys(problems)),
     )
+
+
+def examine_database() -> Startup:
+    """Read and validate what the commands need that only look into the store: no model, application or broker."""
+    problems = list(_unreadable_files())
+    service = None if problems else _load(ServiceSettings, problems, {})
+    if isinstance(service, ServiceSettings):
+        problems += _url_problems("DATABASE_URL", service.database_url, POSTGRES_SCHEMES, not _may_embed())
+        return Startup(None, service, {}, {}, problems)
+    return Startup(None, None, {}, {}, problems)
+
+
+def _may_embed() -> bool:
+    """Whether a server that is not named can be an embedded one, whose data are in the project."""
+    return embedded.available() and find_project() is not None
 
 
 def _unreadable_files() -> Iterator[Problem]:
@@ -87,8 +121,9 @@ def _misspelt() -> Iterator[Problem]:
     """Names in `platform.toml` that no setting has; the settings themselves would ignore them."""
     project = find_project()
     chosen = tomllib.loads((project / PLATFORM_FILE).read_text("utf-8")) if project else {}
-    for name in sorted(set(chosen) - set(RuntimeSettings.model_fields)):
-        yield Problem(PLATFORM_FILE, f"it has no setting {name!r}; there is {', '.join(RuntimeSettings.model_fields)}")
+    known = RuntimeSettings.model_fields | ServiceSettings.model_fields
+    for name in sorted(set(chosen) - set(known)):
+        yield Problem(PLATFORM_FILE, f"it has no setting {name!r}; there is {', '.join(known)}")
 
 
 def _applications(problems: list[Problem]) -> dict[str, Application]:
@@ -158,6 +193,8 @@ def _aliases(field: Any) -> list[str]:
 
 
 def _model_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    if settings.framework in FRAMEWORKS and FRAMEWORKS[settings.framework] is None:
+        return
     models: dict[str, list[str]] = {}
     for model in dict.fromkeys((settings.model_fast, settings.model_strong)):
         models.setdefault(split_model(model)[0], []).append(model)
@@ -187,8 +224,31 @@ def _directory_problems(settings: RuntimeSettings) -> Iterator[Problem]:
 def _framework_problems(settings: RuntimeSettings) -> Iterator[Problem]:
     if settings.framework not in FRAMEWORKS:
         yield Problem("FRAMEWORK", f"{settings.framework!r} is none of {', '.join(FRAMEWORKS)}", "FRAMEWORK=crewai")
-    elif find_spec(settings.framework) is None:
+    elif (package := FRAMEWORKS[settings.framework]) and find_spec(package) is None:
         yield Problem("pyproject.toml", f"the framework {settings.framework} is not installed", "uv sync")
+
+
+def _service_problems(service: ServiceSettings, servers: bool) -> Iterator[Problem]:
+    yield from _url_problems("DATABASE_URL", service.database_url, POSTGRES_SCHEMES, servers)
+    yield from _url_problems("BROKER_URL", service.broker_url, BROKER_SCHEMES[service.broker], servers)
+    if service.auth == "oidc":
+        for name in ("oidc_issuer", "oidc_audience"):
+            if getattr(service, name) is None:
+                field = ServiceSettings.model_fields[name]
+                example = (field.examples or [""])[0]
+                yield Problem(name.upper(), f"is not set ({field.description})", f"{name.upper()}={example}")
+
+
+def _url_problems(variable: str, url: SecretStr | None, schemes: tuple[str, ...], needed: bool) -> Iterator[Problem]:
+    field = ServiceSettings.model_fields[variable.lower()]
+    if url is None:
+        if needed:
+            example = EXAMPLES.get(schemes[0], (field.examples or [""])[0])
+            yield Problem(variable, f"is not set ({field.description})", f"{variable}={example}")
+        return
+    scheme = url.get_secret_value().partition("://")[0]
+    if scheme not in schemes:
+        yield Problem(variable, f"begins with {scheme[:20]!r} and must be a URL of {' or '.join(schemes)}")
 
 
 def _missing_distributions() -> Iterator[Problem]:

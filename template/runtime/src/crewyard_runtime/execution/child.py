@@ -10,6 +10,7 @@ import time
 from importlib import import_module
 from multiprocessing.connection import Connection
 
+from crewyard_runtime import logs
 from crewyard_runtime.application import Application
 from crewyard_runtime.execution.messages import Hello, Message, RunRequest
 from crewyard_runtime.execution.processes import kill_descendants, own_session
@@ -22,9 +23,11 @@ _SIGKILL = 9
 def main(connection: Connection, application: Application, lease_seconds: float) -> None:
     """Do one run. Never returns: what the framework left behind (threads, exit handlers) must not hold the process."""
     own_session()
-    _stdout_is_for_results()
     request = RunRequest.model_validate_json(connection.recv_bytes())
-    threading.Thread(target=_guard, args=(connection, lease_seconds, request.deadline), daemon=True).start()
+    if time.monotonic() - request.held_since > lease_seconds:
+        os._exit(0)  # the parent was frozen since it took this run, which is somebody else's now
+    threading.Thread(target=_guard, args=(connection, lease_seconds, request), daemon=True).start()
+    _start_logging(request)
     _enter_workspace(request.workspace)
     sending = threading.Lock()
 
@@ -60,25 +63,45 @@ def _reason(module: str) -> str:
     return "it was not preloaded, but could be imported a second time"
 
 
-def _guard(connection: Connection, lease_seconds: float, deadline: float) -> None:
-    """Kill this run when its parent is gone (end of file), silent (no beat for a lease), or late (the deadline)."""
-    heard = time.monotonic()
+def _guard(connection: Connection, lease_seconds: float, request: RunRequest) -> None:
+    """Kill this run when its parent is gone (end of file) or holds it no more (a lease), or when it is late."""
+    held_since = request.held_since
     while True:
         try:
             if connection.poll(0.1):
-                connection.recv_bytes()
-                heard = time.monotonic()
+                held_since = float(connection.recv_bytes())
         except (EOFError, OSError):
             break
-        if time.monotonic() - heard > lease_seconds or time.time() > deadline + 0.5:
+        if time.monotonic() - held_since > lease_seconds or time.time() > request.deadline + 0.5:
             break
     kill_descendants()
     os.kill(os.getpid(), _SIGKILL)
 
 
-def _stdout_is_for_results() -> None:
-    os.dup2(2, 1)
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+def _start_logging(request: RunRequest) -> None:
+    """Standard output is for results of commands, so what a run prints goes to standard error; in a worker as logs."""
+    if request.json_logs:
+        logs.process_is_for(request.request_id, request.run_id)
+        logs.configure(logging.WARNING, stream=os.fdopen(os.dup(2), "w", buffering=1))
+        _log_what_is_printed()
+    else:
+        os.dup2(2, 1)
+        logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+
+
+def _log_what_is_printed() -> None:
+    read, write = os.pipe()
+    os.dup2(write, 1)
+    os.dup2(write, 2)
+    os.close(write)
+
+    def forward() -> None:
+        printed = logging.getLogger("crewyard.run.printed")
+        for line in os.fdopen(read, errors="replace"):
+            if line.strip():
+                printed.info(line.rstrip())
+
+    threading.Thread(target=forward, daemon=True).start()
 
 
 def _enter_workspace(workspace: str) -> None:

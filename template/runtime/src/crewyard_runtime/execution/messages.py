@@ -11,7 +11,10 @@ Status = Literal["succeeded", "failed", "timed_out", "cancelled"]
 
 
 class RunRequest(BaseModel):
-    """One run to be done. `settings` and `runtime` are the validated settings with their secrets."""
+    """One run to be done. `settings` and `runtime` are the validated settings with their secrets.
+
+    held_since: when its lease began, by `time.monotonic`, which all processes of a machine share.
+    """
 
     run_id: str
     attempt: int = 1
@@ -22,6 +25,9 @@ class RunRequest(BaseModel):
     workspace: str = ""
     deadline: float = 0
     with_tools: bool = True
+    held_since: float = 0
+    request_id: str | None = None
+    json_logs: bool = False
 
 
 class Failure(BaseModel):
@@ -32,10 +38,11 @@ class Failure(BaseModel):
 
 
 class Outcome(BaseModel):
-    """How a run ended. Times are in seconds."""
+    """How a run ended. Times are in seconds. died: its process did, without a result; another attempt may have one."""
 
     run_id: str
     status: Status
+    died: bool = False
     output: Any = None
     error: Failure | None = None
     usage: Usage = Field(default_factory=Usage)
@@ -57,5 +64,3 @@ class Hello(BaseModel):
     missing: dict[str, str]
     threads: list[str]
 
-
-BEAT = b"beat"

@@ -56,12 +56,20 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def own_session() -> None:
-    """Make this process the leader of a session of its own that adopts its orphans and whose memory no other may read.
+    """Make this process the leader of a session of its own that adopts its orphans and that no other may look into.
 
-    The last two are Linux's; elsewhere a tool's subprocess that leaves the session may outlive the run.
+    On Linux; elsewhere a tool's subprocess that leaves the session may outlive the run.
     """
     os.setsid()
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    keep_private()
+
+
+def keep_private() -> None:
+    """Keep other processes of the same user from this one's memory and environment (/proc); root still reads them.
+
+    On Linux; elsewhere it does nothing.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -15,7 +15,8 @@ import psutil
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.execution import child
-from crewyard_runtime.execution.messages import BEAT, Failure, Hello, Message, Outcome, RunRequest
+from crewyard_runtime.execution.control import RunControl
+from crewyard_runtime.execution.messages import Failure, Hello, Message, Outcome, RunRequest
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.execution.workspace import Workspaces
 from crewyard_runtime.frameworks import QUIET, framework_module
@@ -85,12 +86,16 @@ class Runner:
         request: RunRequest,
         on_event: OnEvent = lambda run_id, event, data: None,
         keep_workspace: bool = False,
+        control: RunControl | None = None,
     ) -> Outcome:
-        """Do one run and return how it ended; what goes wrong, in it or around it, is in the outcome."""
+        """Do one run and return how it ended; what goes wrong, in it or around it, is in the outcome.
+
+        control: ends the run from outside, and says since when it is held.
+        """
         try:
             name = f"{request.run_id}-{request.attempt}"
             with self._workspaces.made_for(name, keep=keep_workspace) as workspace:
-                return self._run_in(workspace, application, request, on_event)
+                return self._run_in(workspace, application, request, on_event, control or RunControl())
         except OSError as error:
             reason = f"The run could not be started: {error}. Its directory is {self._workspaces.root}."
             return Outcome(run_id=request.run_id, status="failed", error=Failure(reason=reason))
@@ -115,10 +120,17 @@ class Runner:
         process.join()
         return hello
 
-    def _run_in(self, workspace: Path, application: Application, request: RunRequest, on_event: OnEvent) -> Outcome:
+    def _run_in(
+        self, workspace: Path, application: Application, request: RunRequest, on_event: OnEvent, control: RunControl
+    ) -> Outcome:
         deadline = time.time() + self._settings.limits.deadline_seconds
         sent = request.model_copy(
-            update={"workspace": str(workspace), "deadline": deadline, "runtime": plain(self._settings)}
+            update={
+                "workspace": str(workspace),
+                "deadline": deadline,
+                "runtime": plain(self._settings),
+                "held_since": control.held_since(),
+            }
         )
         mine, its = self._context.Pipe()
         process = self._context.Process(target=child.main, args=(its, application, self._settings.lease_seconds))
@@ -127,30 +139,37 @@ class Runner:
         try:
             leader = psutil.Process(process.pid)
         except psutil.NoSuchProcess:
-            return _ended(request, "failed", f"The run's process died at its start (exit code {process.exitcode}).")
+            return _died(request, f"The run's process died at its start (exit code {process.exitcode}).")
         try:
             mine.send_bytes(sent.model_dump_json().encode())
-            return self._listen(mine, process, sent, on_event)
+            return self._listen(mine, process, sent, on_event, control)
         finally:
             kill_run(leader)
             process.join()
             mine.close()
 
-    def _listen(self, pipe: Connection, process: Any, request: RunRequest, on_event: OnEvent) -> Outcome:
-        """Beat and listen until the run has an outcome, is dead, late or cancelled."""
-        between = min(self._settings.lease_seconds / 3, 5)
-        next_beat = time.monotonic() + between
+    def _listen(
+        self, pipe: Connection, process: Any, request: RunRequest, on_event: OnEvent, control: RunControl
+    ) -> Outcome:
+        """Beat and listen until the run has an outcome, is dead, late or cancelled.
+
+        A beat says since when the run is held: one that was delayed on its way keeps nothing alive.
+        """
+        told = request.held_since
+        between = min(self._settings.lease_seconds / 6, 2.5)
         while True:
             if self._cancelled.is_set():
-                return _ended(request, "cancelled", "The run was cancelled.")
+                control.end("The run was cancelled.")
+            if control.ending:
+                return _ended(request, "cancelled", control.ending)
             if (left := request.deadline - time.time()) <= 0:
                 limit = self._settings.limits.deadline_seconds
                 return _ended(request, "timed_out", f"The run took longer than its deadline of {limit:g} seconds.")
             ready = wait([pipe, process.sentinel], timeout=min(left, 0.2))
             try:
-                if time.monotonic() >= next_beat:
-                    next_beat = time.monotonic() + between
-                    pipe.send_bytes(BEAT)
+                if (held := control.held_since()) >= told + between:
+                    pipe.send_bytes(str(held).encode())
+                    told = held
                 while pipe.poll():
                     message = Message.model_validate_json(pipe.recv_bytes())
                     if message.outcome is not None:
@@ -160,8 +179,7 @@ class Runner:
                 ready = [process.sentinel]
             if process.sentinel in ready and not pipe.closed:
                 process.join(1)
-                reason = f"The run's process died (exit code {process.exitcode}) before it had a result."
-                return _ended(request, "failed", reason)
+                return _died(request, f"The run's process died (exit code {process.exitcode}) before it had a result.")
 
 
 def clean_environment(environment: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -201,6 +219,10 @@ def _have_temporary_directory(otherwise: Path) -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         tempfile.tempdir = str(otherwise)
+
+
+def _died(request: RunRequest, reason: str) -> Outcome:
+    return Outcome(run_id=request.run_id, status="failed", died=True, error=Failure(reason=reason))
 
 
 def _ended(request: RunRequest, status: Any, reason: str) -> Outcome:

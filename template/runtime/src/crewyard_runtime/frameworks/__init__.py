@@ -8,7 +8,8 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.settings import RuntimeSettings
 
-FRAMEWORKS = ("crewai",)
+# Each, and the module that must be installed for it.
+FRAMEWORKS: dict[str, str | None] = {"crewai": "crewai", "plain": None}
 
 # Without these a framework reports to its makers, asks questions on a terminal, takes over signal handlers, and waits
 # seconds for a closed network at exit. OTEL_SDK_DISABLED would also silence our own telemetry, so it is not used.

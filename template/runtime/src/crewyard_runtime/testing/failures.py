@@ -58,10 +58,25 @@ FAILURE_MODES = {
         "one bad ticket keeps a worker busy and costs money until somebody notices",
         "build agents with max_iter=run.limits.max_iter and llm=run.llm(...); end loops of your own at run.deadline",
     ),
+    "F12": FailureMode(
+        "a blocking call runs on the event loop",
+        "one slow database or broker stops the gateway for everybody, its health check included",
+        "make an endpoint that waits a plain `def`; only what follows events is `async`",
+    ),
     "F18": FailureMode(
         "an error loses its cause or its run",
         "nobody can tell which run failed and why",
         "let exceptions pass, or raise your own `from error`; log with run.log",
+    ),
+    "F19": FailureMode(
+        "a run gets lost, or done without an end",
+        "a user waits for ever, or a poison run takes down one worker after the other",
+        "leave claims, leases and their fence to crewyard_runtime.store.runs, and run one worker a process",
+    ),
+    "F23": FailureMode(
+        "a run sees a secret that it does not need",
+        "a prompt injection or a tool's log gives away the database, the broker or the webhooks",
+        "keep it out of Settings; what the service needs is a field of ServiceSettings, which no run receives",
     ),
     "F24": FailureMode(
         "something was started before the fork",

@@ -30,6 +30,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,7 +118,10 @@ class ModelServer:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """The recorded calls of /v1/*, the oldest first: "path", "headers" (lower-cased), "body" and "status"."""
+        """The recorded calls of /v1/*, the oldest first: "path", "headers" (lower-cased), "body", "status" and "at".
+
+        "at" is when the call came, in seconds since the epoch.
+        """
         with self._lock:
             return [dict(record) for record in self._records]
 
@@ -152,7 +156,7 @@ class ModelServer:
     def _record(self, path: str, headers: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The record of a call that begins, and the fault that it gets (its kind is "" for none)."""
         shown = {name.lower(): "(redacted)" if name.lower() in SECRET_HEADERS else value for name, value in headers}
-        record = {"path": path, "headers": shown, "body": None, "status": 0}
+        record = {"path": path, "headers": shown, "body": None, "status": 0, "at": time.time()}
         with self._lock:
             self._records.append(record)
             return record, self._faults.take(lambda fault: True) or {"kind": ""}

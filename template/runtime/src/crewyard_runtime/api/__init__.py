@@ -1,0 +1,1 @@
+"""The gateway: takes runs in over HTTP, and tells whoever may know how they go."""

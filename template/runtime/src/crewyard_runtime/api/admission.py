@@ -1,0 +1,92 @@
+"""Who may come in: the credential of a request, the user it stands for, and how often that user may ask."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from crewyard_runtime.api.problems import Refused
+from crewyard_runtime.identity import Principal
+from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.store import Database, keys, rates
+
+ON_BEHALF_OF = "On-Behalf-Of"
+MOST_SUBJECT = 255  # characters
+
+
+class Admission:
+    """Admits requests by API keys, or by tokens of an OIDC issuer, as the settings say."""
+
+    def __init__(self, settings: ServiceSettings, database: Database) -> None:
+        self._database = database
+        self._per_minute = settings.requests_per_minute
+        self._tokens = None
+        if settings.auth == "oidc":
+            # Needs a library that is only there if the project chose it.
+            from crewyard_runtime.api.oidc import Tokens
+
+            self._tokens = Tokens(settings)
+
+    def admit(self, request: Request) -> Principal:
+        """Whoever asks. Raises Refused: 401, 403 and 422 for what the headers say, 429, and 503."""
+        token, subject = _bearer(request), _subject(request)
+        caller = self._tokens.find(token) if self._tokens else None
+        with self._database.transaction() as tx:
+            if self._tokens is None:
+                caller = keys.find(tx, token)
+            if caller is None:
+                msg = "The credential is not valid: it is wrong, has expired or was revoked."
+                raise Refused(401, msg, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+            principal = caller if subject is None or not caller.may_act_for else caller.acting_for(subject)
+            wait = rates.take(tx, principal.user_id, self._per_minute)
+        if wait is not None:
+            msg = f"There were more than {self._per_minute} requests in a minute: wait {wait:.1f} seconds."
+            raise Refused(429, msg, after_seconds=wait)
+        if subject is not None and not caller.may_act_for:
+            msg = f"This credential may act for nobody else: leave the header {ON_BEHALF_OF} out."
+            raise Refused(403, msg)
+        return principal
+
+
+async def _admitted(
+    request: Request,
+    bearer: Annotated[
+        HTTPAuthorizationCredentials | None,
+        Security(HTTPBearer(auto_error=False, description="an API key, or a token of the OIDC issuer")),
+    ],
+    on_behalf_of: Annotated[
+        str | None,
+        Header(
+            alias=ON_BEHALF_OF,
+            description="one of the caller's own users, whose runs these are; only a key that may act for others",
+            json_schema_extra={"minLength": 1, "maxLength": MOST_SUBJECT},
+        ),
+    ] = None,
+) -> Principal:
+    # `Admission.admit` has read both headers, before the body was read; here they are only documented.
+    admitted: Principal = request.state.principal
+    return admitted
+
+
+Caller = Annotated[Principal, Depends(_admitted)]
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        msg = "There is no credential: send the header Authorization: Bearer ..."
+        raise Refused(401, msg, {"WWW-Authenticate": "Bearer"})
+    return token.strip()
+
+
+def _subject(request: Request) -> str | None:
+    given = request.headers.get(ON_BEHALF_OF)
+    if given is None:
+        return None
+    try:
+        subject = given.encode("latin-1").decode("utf-8")  # servers read headers as Latin-1, clients write UTF-8
+    except UnicodeDecodeError:
+        subject = ""
+    if not 1 <= len(subject) <= MOST_SUBJECT:
+        raise Refused(422, f"The header {ON_BEHALF_OF} is no name: send 1 to {MOST_SUBJECT} characters as UTF-8.")
+    return subject

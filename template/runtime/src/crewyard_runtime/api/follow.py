@@ -1,0 +1,48 @@
+"""The endpoint that streams the events of a run to whoever follows it."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Header, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from crewyard_runtime.api.admission import Caller
+from crewyard_runtime.api.event_stream import EventStreams
+from crewyard_runtime.api.runs import find
+from crewyard_runtime.identity import Principal
+from crewyard_runtime.store import Database
+
+MOST_NUMBER = 2**31 - 1  # what the column holds
+NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # by browsers, by nginx
+
+LastEventId = Annotated[
+    int | None,
+    Header(alias="Last-Event-ID", ge=0, le=MOST_NUMBER, description="the number of the last event that was received"),
+]
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events. Not FastAPI's class: with it, nothing can be refused before the stream begins."""
+
+    media_type = "text/event-stream"
+
+
+class Follow:
+    """The endpoint; asynchronous, because a stream lasts and must hold no thread."""
+
+    def __init__(self, database: Database, streams: EventStreams) -> None:
+        self._database = database
+        self._streams = streams
+
+    async def events(self, run_id: UUID, caller: Caller, last_event_id: LastEventId = None) -> Response:
+        """What happens in a run, as it happens: `id` is an event's number, `event` its kind, `data` a `crewyard.Event`.
+
+        The stream ends after the event `run.ended`, and when the gateway stops: then come back with `Last-Event-ID`.
+        """
+        await run_in_threadpool(self._check, run_id, caller)
+        return EventStream(self._streams.follow(run_id, last_event_id or 0), headers=NOT_BUFFERED)
+
+    def _check(self, run_id: UUID, caller: Principal) -> None:
+        with self._database.transaction() as tx:
+            find(tx, run_id, caller)

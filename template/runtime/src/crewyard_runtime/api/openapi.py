@@ -1,0 +1,61 @@
+"""The parts of the OpenAPI document that FastAPI does not know by itself: problems, headers, the service's name."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from crewyard_runtime.api.problems import MEDIA_TYPE, Problem
+from crewyard_runtime.api.views import Event
+
+NAME = "crewyard.{model}"  # with a dot, which no model of a team has
+REF = f"#/components/schemas/{NAME}"
+SAID = {
+    401: "no valid credential",
+    403: "the credential may not act for others",
+    404: "no such run, or another user's",
+    409: "not possible now, or the idempotency key was used for another request",
+    413: "the body is too large",
+    415: "the body is not declared as JSON",
+    422: "the request is not valid",
+    429: "too many requests in a minute; see Retry-After",
+    500: "the gateway failed",
+    503: "the database, or what else is needed, is not available, or the queue is full; see Retry-After",
+}
+AGAIN = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "seconds"}}
+CHALLENGE = {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "how to authenticate"}}
+LOCATION: dict[str, Any] = {
+    "headers": {"Location": {"schema": {"type": "string"}, "description": "the run's path"}},
+    "description": "taken in; it will be done",
+}
+HEADERS = {401: CHALLENGE, 429: AGAIN, 503: AGAIN}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route that are problems."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model=Problem.__name__)}}}
+    return {
+        status: {
+            "description": SAID[status],
+            "content": content,
+            **({"headers": HEADERS[status]} if status in HEADERS else {}),
+        }
+        for status in statuses
+    }
+
+
+def describe(app: FastAPI) -> None:
+    """Let the document of an application hold the models that only our descriptions name."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schemas = generate()["components"]["schemas"]
+            for model in (Problem, Event):
+                schema = model.model_json_schema(ref_template=REF)
+                inner = schema.pop("$defs", {})
+                schemas.update(
+                    {NAME.format(model=name): each for name, each in {**inner, model.__name__: schema}.items()}
+                )
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,29 @@
+"""A route whose requests are admitted before anything of them is read, and whose bodies have bounds."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from crewyard_runtime.api.admission import Admission
+from crewyard_runtime.api.body import BoundedRequest
+from crewyard_runtime.settings import ServiceSettings
+
+
+class AdmittedRoute(APIRoute):
+    """For an application whose state has `admission` and `settings`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What handles a request."""
+        handle = super().get_route_handler()
+
+        async def admit(request: Request) -> Response:
+            admission: Admission = request.app.state.admission
+            settings: ServiceSettings = request.app.state.settings
+            bounded = BoundedRequest(request.scope, request.receive, settings.body_bytes, settings.body_depth)
+            bounded.state.principal = await run_in_threadpool(admission.admit, bounded)
+            return await handle(bounded)
+
+        return admit

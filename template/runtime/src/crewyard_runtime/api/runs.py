@@ -1,0 +1,85 @@
+"""What can be asked of a run that was taken in: how it goes, its cancellation, another try."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query, Response
+from sqlalchemy import Connection, Row
+
+from crewyard_runtime import logs
+from crewyard_runtime.api.admission import Caller
+from crewyard_runtime.api.problems import Refused
+from crewyard_runtime.api.queue import Queue
+from crewyard_runtime.api.views import CURSOR, Run, RunPage, Status, place_of
+from crewyard_runtime.identity import Principal
+from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.store import Database, audit, runs
+
+MOST_RUNS = 100
+
+
+class Runs:
+    """The endpoints. A user finds their own runs alone, an operator all."""
+
+    def __init__(self, settings: ServiceSettings, database: Database, queue: Queue) -> None:
+        self._settings = settings
+        self._database = database
+        self._queue = queue
+
+    def show(self, run_id: UUID, caller: Caller) -> Response:
+        """How a run goes, with all its attempts."""
+        with self._database.transaction() as tx:
+            return _view(tx, find(tx, run_id, caller)).as_response()
+
+    def list(
+        self,
+        caller: Caller,
+        status: Annotated[Status | None, Query(description="only runs of this status")] = None,
+        cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
+    ) -> Response:
+        """Runs, newest first."""
+        place = None if cursor is None else place_of(cursor)
+        with self._database.transaction() as tx:
+            page = runs.page(tx, None if caller.operator else caller.user_id, status, place, limit)
+        return RunPage.of(page).as_response()
+
+    def cancel(self, run_id: UUID, caller: Caller) -> Response:
+        """End a run: at once if it waits, and soon if it is running. A run that has ended stays as it is."""
+        with self._database.transaction() as tx:
+            if find(tx, run_id, caller).status not in runs.ENDED:
+                runs.cancel(tx, run_id)
+                _record(tx, caller, "run.cancelled", run_id)
+            return _view(tx, find(tx, run_id, caller)).as_response(202)
+
+    def retry(self, run_id: UUID, caller: Caller) -> Response:
+        """Queue a run again that has ended without success, with as many attempts as a new one."""
+        most = self._queue.count_to()
+        with self._database.transaction() as tx:
+            find(tx, run_id, caller)
+            waiting = runs.waiting(tx, most)
+            self._queue.check(waiting, most)
+            try:
+                runs.retry(tx, run_id, self._settings.max_attempts)
+            except runs.NotNow as error:
+                raise Refused(409, str(error)) from error
+            _record(tx, caller, "run.retried", run_id)
+            response = _view(tx, find(tx, run_id, caller)).as_response(202)
+        self._queue.wake(waiting)
+        return response
+
+
+def find(tx: Connection, run_id: UUID, caller: Principal) -> Row[Any]:
+    """A run that the caller may know of. Raises Refused (404), the same for one of another user."""
+    run = runs.find(tx, run_id, None if caller.operator else caller.user_id)
+    if run is None:
+        raise Refused(404, "There is no such run.")
+    return run
+
+
+def _view(tx: Connection, run: Row[Any]) -> Run:
+    return Run.of(run, runs.attempts_of(tx, run.id))
+
+
+def _record(tx: Connection, caller: Principal, action: str, run_id: UUID) -> None:
+    audit.record(tx, caller.actor, action, str(run_id), caller.user_id, logs.request_id.get())

@@ -1,0 +1,126 @@
+"""How a run is taken in: an endpoint for each application, so that each one's input is documented."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Body, Header, Request, Response
+from pydantic import BaseModel
+
+from crewyard_runtime import logs
+from crewyard_runtime.api import intake, webhook_url
+from crewyard_runtime.api.admission import Caller
+from crewyard_runtime.api.body import BoundedRequest
+from crewyard_runtime.api.problems import Refused
+from crewyard_runtime.api.queue import Queue
+from crewyard_runtime.api.views import Run
+from crewyard_runtime.application import Application
+from crewyard_runtime.identity import Principal
+from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.store import Database, runs
+
+MOST_KEY = 255  # characters
+MOST_URL = 2_000  # characters
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=MOST_KEY,
+        pattern="^[ -~]+$",
+        description="the same key with the same request gives the run of the first one",
+    ),
+]
+WebhookUrl = Annotated[
+    str | None,
+    Header(
+        alias="Webhook-URL",
+        min_length=1,
+        max_length=MOST_URL,
+        description="where to send, signed, how the run ended; https, and no internal address",
+    ),
+]
+
+
+class Submits:
+    """Makes the endpoints."""
+
+    def __init__(self, settings: ServiceSettings, database: Database, queue: Queue) -> None:
+        self._settings = settings
+        self._database = database
+        self._queue = queue
+
+    def endpoint(self, application: Application) -> Callable[..., Response]:
+        """The endpoint that takes runs of an application in."""
+
+        def submit(
+            request: Request,
+            caller: Caller,
+            content: BaseModel,
+            idempotency_key: IdempotencyKey = None,
+            webhook: WebhookUrl = None,
+        ) -> Response:
+            assert isinstance(request, BoundedRequest)
+            if webhook is not None:
+                webhook_url.check(webhook, self._settings)
+            new = runs.NewRun(
+                id=uuid.uuid4(),
+                application=application.name,
+                user_id=caller.user_id,
+                input=_storable(content, request.content),
+                max_attempts=self._settings.max_attempts,
+                request_id=logs.request_id.get(),
+                webhook_url=webhook,
+            )
+            request_hash = _hash(application.name, webhook, request.canonical)
+            run, replayed = self._take_in(new, caller, idempotency_key, request_hash)
+            request.state.run_id = str(run.id)
+            headers = {"Location": f"/runs/{run.id}"}
+            return run.as_response(202, {**headers, "Idempotency-Replayed": "true"} if replayed else headers)
+
+        submit.__annotations__["content"] = Annotated[application.input, Body()]
+        submit.__doc__ = application.input.__doc__
+        return submit
+
+    def _take_in(self, new: runs.NewRun, caller: Principal, key: str | None, request_hash: str) -> tuple[Run, bool]:
+        """The run, and whether it was taken in before. Raises Refused (409, 503)."""
+        most = self._queue.count_to()
+        with self._database.engine.connect() as connection:
+            taken = intake.take_in(connection, new, key, request_hash, caller.actor, most)
+            if taken is not None:
+                self._queue.check(taken.waiting, most)
+                connection.commit()
+        if taken is None:
+            return self._taken_before(new, key, request_hash), True
+        self._queue.wake(taken.waiting)
+        return Run.of(taken.run, []), False
+
+    def _taken_before(self, new: runs.NewRun, key: str | None, request_hash: str) -> Run:
+        with self._database.transaction() as tx:
+            try:
+                run_id = runs.submit(tx, new, key, request_hash)
+            except runs.IdempotencyConflict as error:
+                raise Refused(409, str(error)) from error
+            found = runs.find(tx, run_id)
+            assert found is not None
+            return Run.of(found, runs.attempts_of(tx, run_id))
+
+
+def _storable(content: BaseModel, given: Any) -> Any:
+    """The input as a worker will validate it again: with its defaults, so that all attempts see the same ones.
+
+    As it was given, where the model's own dump is not valid input for it (secrets, some aliases and serializers).
+    """
+    try:
+        dumped = content.model_dump(mode="json", by_alias=True, round_trip=True)
+        json.dumps(dumped, allow_nan=False)
+        return dumped if type(content).model_validate(dumped) == content else given
+    except Exception:  # of the team's own serializers and validators
+        return given
+
+
+def _hash(application: str, webhook: str | None, canonical: str) -> str:
+    return hashlib.sha256(json.dumps([application, webhook, canonical]).encode()).hexdigest()

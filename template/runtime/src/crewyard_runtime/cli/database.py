@@ -1,0 +1,48 @@
+"""The database of a command: the one that is named, or the project's embedded one."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from crewyard_runtime import embedded
+from crewyard_runtime.errors import NotReady
+from crewyard_runtime.settings import ServiceSettings, find_project
+from crewyard_runtime.store import Database, SchemaBehind
+
+DATA = ".crewyard"  # below the project, and ignored by git
+
+
+@contextmanager
+def open_database(service: ServiceSettings, connections: int = 5) -> Iterator[Database]:
+    """The database, with the schema of this release: the embedded one is migrated, a named one is asked.
+
+    Raises NotReady if it cannot be used, and for a named one with an older schema: migrating that is a command of its
+    own.
+    """
+    with connect(service, connections) as database:
+        if service.database_url is None:
+            database.migrate()
+        else:
+            database.ping()
+        yield database
+
+
+@contextmanager
+def connect(service: ServiceSettings, connections: int = 5) -> Iterator[Database]:
+    """The database as it is. Raises NotReady, also for what happens to it while it is used."""
+    try:
+        with ExitStack() as stack:
+            if service.database_url is not None:
+                url = service.database_url.get_secret_value()
+            else:
+                url = stack.enter_context(embedded.postgres((find_project() or Path.cwd()) / DATA))
+            database = Database(url, connections)
+            stack.callback(database.close)
+            yield database
+    except (embedded.ServerNotStarted, SchemaBehind) as error:
+        raise NotReady(str(error)) from error
+    except SQLAlchemyError as error:
+        msg = f"the database cannot be used: {error.__cause__ or error}"
+        raise NotReady(msg) from error

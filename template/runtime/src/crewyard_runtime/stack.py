@@ -1,0 +1,123 @@
+"""A whole service on one machine, for `dev` and `demo`: its servers, the gateway, workers and a model."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from crewyard_runtime import embedded
+from crewyard_runtime.children import Child, Children, Interrupts, Show
+from crewyard_runtime.errors import NotReady
+from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.store import Database
+
+HOST = "127.0.0.1"
+READY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A service that is ready. url: of its gateway."""
+
+    url: str
+    database: Database
+    children: Children
+    workers: list[Child]
+
+
+def model_server_settings(url: str) -> dict[str, Any]:
+    """The settings that send a project's runs to the model server at `url`."""
+    return {
+        "openai_base_url": url,
+        "openai_api_key": "offline",
+        "model_fast": "openai/gpt-4o-mini",
+        "model_strong": "openai/gpt-4o",
+    }
+
+
+def check_port(port: int) -> None:
+    """Raises NotReady if somebody else has the gateway's port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            msg = f"port {port} of {HOST} cannot be used ({error.strerror}): give another one with --port."
+            raise NotReady(msg) from error
+
+
+@contextmanager
+def serve(
+    service: ServiceSettings,
+    directory: Path,
+    overrides: dict[str, Any],
+    *,
+    port: int,
+    workers: int,
+    show: Show | None = None,
+) -> Iterator[Stack]:
+    """A service of the project whose settings are `service`, until the block ends; on its way out all of it ends.
+
+    directory: where the embedded servers keep their data, for those that `service` does not name. overrides: settings
+    that the gateway and the workers get above all sources. show: see Children. Raises NotReady.
+    """
+    with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
+        try:
+            urls = _servers(stack, service, directory)
+            database = Database(urls["DATABASE_URL"])
+            stack.callback(database.close)
+            database.migrate()
+        except embedded.ServerNotStarted as error:
+            raise NotReady(str(error)) from error
+        except SQLAlchemyError as error:
+            msg = f"the database cannot be used: {error.__cause__ or error}"
+            raise NotReady(msg) from error
+        environment = {**_variables(overrides), **urls, **_no_proxy()}
+        children = stack.enter_context(Children(interrupts, service.grace_seconds, show))
+        gateway = children.start("api", _command("api", "--host", HOST, "--port", str(port)), environment)
+        made = [children.start(f"worker-{n}", _command("worker"), environment) for n in range(1, workers + 1)]
+        children.wait_until(lambda: _listens(port), READY_SECONDS, f"the start of {gateway.name}")
+        for worker in made:
+            children.wait_until(
+                lambda: worker.has_said(" is ready for "),  # noqa: B023 - called before the next turn
+                READY_SECONDS,
+                f"the start of {worker.name}",
+            )
+        yield Stack(f"http://{HOST}:{port}", database, children, made)
+
+
+def _servers(stack: ExitStack, service: ServiceSettings, directory: Path) -> dict[str, str]:
+    """The variables that name the servers; those that are not named in the settings are started."""
+    urls = {}
+    if service.database_url is not None:
+        urls["DATABASE_URL"] = service.database_url.get_secret_value()
+    else:
+        urls["DATABASE_URL"] = stack.enter_context(embedded.postgres(directory))
+    if service.broker_url is None:
+        urls["BROKER"], urls["BROKER_URL"] = "redis", stack.enter_context(embedded.valkey(directory))
+    return urls
+
+
+def _variables(settings: dict[str, Any]) -> dict[str, str]:
+    return {name.upper(): str(value) for name, value in settings.items() if value is not None}
+
+
+def _no_proxy() -> dict[str, str]:
+    """A proxy that the user has set cannot reach the model server, which is on this machine."""
+    return {name: ",".join(filter(None, [HOST, os.environ.get(name)])) for name in ("NO_PROXY", "no_proxy")}
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "crewyard_runtime", *arguments]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -1,0 +1,81 @@
+"""The connections to Postgres, and the schema's version."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy import Connection, make_url, text
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_261_001  # any number that nothing else in this database locks
+CONNECT_SECONDS = 5
+# A client that is frozen inside a transaction would hold its locks for as long as it is frozen.
+SESSION = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=10s -c timezone=UTC"
+
+
+class SchemaBehind(Exception):
+    """The database has not the tables that this release needs; the message says which command makes them."""
+
+
+class Database:
+    """One Postgres. Safe to use from several threads; each transaction takes a connection of the pool.
+
+    url: `postgresql://...`, as any tool writes it. connections: how many at most; whoever needs one more waits.
+    Errors are SQLAlchemy's: OperationalError for a server that is not there or has no room.
+    """
+
+    def __init__(self, url: str, connections: int = 5) -> None:
+        self.url = make_url(url).set(drivername="postgresql+psycopg")
+        self.engine = sqlalchemy.create_engine(
+            self.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=CONNECT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS, "options": SESSION, "application_name": "crewyard"},
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose statements all happen, or none."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Ask the server. Raises OperationalError, and SchemaBehind if it answers but lacks the tables."""
+        with self.engine.connect() as connection:
+            self._check_schema(connection)
+
+    def migrate(self) -> str:
+        """Bring the schema to this release and return its version; two that start at once do it one after the other."""
+        command = import_module("alembic.command")
+        config = import_module("alembic.config").Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        with self.engine.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        return newest_version()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _check_schema(self, connection: Connection) -> None:
+        exists = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if exists else None
+        if version is None or version < newest_version():
+            found = f"is at version {version}" if version else "has no tables yet"
+            msg = f"The database {found}, and this release needs {newest_version()}: run the command `migrate`."
+            raise SchemaBehind(msg)
+
+
+@cache
+def newest_version() -> str:
+    """The version of the newest migration: the first part of its file's name."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))

@@ -1,0 +1,1 @@
+"""The migrations: each expands first; what it replaces is dropped a release later."""

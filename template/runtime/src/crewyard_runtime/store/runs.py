@@ -1,0 +1,398 @@
+"""Runs and their attempts: taken in, claimed, kept alive, ended. Every change is fenced by the attempt's number.
+
+A run is `queued`, then `running` under a lease, then ended, once: succeeded, failed, timed_out, cancelled or dead.
+An attempt that dies (`lost`) or is handed back (`returned`) leaves its run queued again, until `max_attempts` died.
+Times are the database's, so the clocks of workers do not matter.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, and_, func, insert, literal, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from crewyard_runtime.execution.messages import Failure, Outcome
+from crewyard_runtime.store import events, webhooks
+from crewyard_runtime.store.schema import attempts, idempotency_keys, runs
+from crewyard_runtime.usage import Usage
+
+ENDED = ("succeeded", "failed", "timed_out", "cancelled", "dead")
+STATUSES = ("queued", "running", *ENDED)
+CLAIM_LOCK = 7_261_002  # claims go one after the other, so that a user's bound is exact
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to be taken in. max_attempts: how many may die before it is dead."""
+
+    id: UUID
+    application: str
+    user_id: str | None
+    input: Any
+    max_attempts: int
+    request_id: str | None = None
+    webhook_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that this worker holds: its attempt's number is the fence for all it writes."""
+
+    id: UUID
+    attempt: int
+    application: str
+    user_id: str | None
+    input: Any
+    request_id: str | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of an attempt that did not end its run by itself: the run's new status."""
+
+    id: UUID
+    attempt: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some runs, newest first, and the place after which the next page begins; None at the end."""
+
+    runs: list[Row[Any]]
+    next: tuple[datetime, UUID] | None = field(default=None)
+
+
+class IdempotencyConflict(Exception):
+    """The key was used before, with another request."""
+
+
+class NotNow(Exception):
+    """The run is in no state for this; the message says in which."""
+
+
+def waiting(tx: Connection, most: int) -> int:
+    """How many runs are queued, counted up to `most`."""
+    some = select(literal(1)).where(runs.c.status == "queued").limit(most).subquery()
+    return int(tx.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def submit(tx: Connection, run: NewRun, key: str | None = None, request_hash: str = "") -> UUID:
+    """Take a run in, and return its id: that of the earlier run, if `key` was used for the same request.
+
+    Raises IdempotencyConflict if the key was used for another one.
+    """
+    tx.execute(
+        insert(runs).values(
+            id=run.id,
+            application=run.application,
+            user_id=run.user_id,
+            status="queued",
+            input=run.input,
+            max_attempts=run.max_attempts,
+            request_id=run.request_id,
+            webhook_url=run.webhook_url,
+            events=0,
+            attempt=0,
+            lost=0,
+            cancel_requested=False,
+        )
+    )
+    if key is not None and not _keep_key(tx, run, key, request_hash):
+        tx.execute(runs.delete().where(runs.c.id == run.id))
+        return _run_of_key(tx, run, key, request_hash)
+    events.append(tx, run.id, 0, "run.queued", {"application": run.application})
+    return run.id
+
+
+def claim(
+    tx: Connection, worker: str, applications: Iterable[str], lease_seconds: float, runs_per_user: int
+) -> Claim | None:
+    """Take the oldest run that may start, or None: queued, of a known application, its user below the bound."""
+    tx.execute(text(f"SELECT pg_advisory_xact_lock({CLAIM_LOCK})"))
+    row = tx.execute(
+        _CLAIM,
+        {"worker": worker, "applications": list(applications), "lease": lease_seconds, "bound": runs_per_user},
+    ).one_or_none()
+    return None if row is None else _begin(tx, row, worker)
+
+
+def start_at_once(tx: Connection, run: NewRun, worker: str, lease_seconds: float) -> Claim:
+    """Take a run in that whoever submits it also does: it never was in the queue of the workers."""
+    submit(tx, run)
+    row = tx.execute(
+        update(runs)
+        .where(runs.c.id == run.id)
+        .values(status="running", attempt=1, worker=worker, lease_until=_after(lease_seconds), started_at=func.now())
+        .returning(*_CLAIMED)
+    ).one()
+    return _begin(tx, row, worker)
+
+
+def renew(tx: Connection, claim: Claim, lease_seconds: float) -> bool | None:
+    """Hold the run for another lease. True: go on; False: its cancellation is wanted; None: it is not ours any more."""
+    wanted: bool | None = tx.execute(
+        update(runs)
+        .where(_held(claim))
+        .values(lease_until=_after(lease_seconds))
+        .returning(runs.c.cancel_requested)
+    ).scalar_one_or_none()
+    return None if wanted is None else not wanted
+
+
+def finish(tx: Connection, claim: Claim, outcome: Outcome) -> bool:
+    """Record how the run ended. False, and nothing is recorded, if the attempt does not hold the run any more."""
+    held = _hold(tx, claim)
+    if held is None:
+        return False
+    _end_attempt(tx, claim, outcome.status, outcome, outcome.status)
+    return True
+
+
+def lose(tx: Connection, claim: Claim, outcome: Outcome) -> str | None:
+    """Record that the attempt died without a result: the run's new status, or None if it was not ours any more."""
+    held = _hold(tx, claim)
+    if held is None:
+        return None
+    again = "dead" if held.lost + 1 >= held.max_attempts else "queued"
+    return _end_attempt(tx, claim, "lost", outcome, "cancelled" if held.cancel_requested else again)
+
+
+def give_back(tx: Connection, claim: Claim, outcome: Outcome) -> str | None:
+    """Put the run back untouched, because this worker has to stop; the attempt does not count as one that died."""
+    held = _hold(tx, claim)
+    if held is None:
+        return None
+    return _end_attempt(tx, claim, "returned", outcome, "cancelled" if held.cancel_requested else "queued")
+
+
+def sweep(tx: Connection) -> list[Ended]:
+    """End the attempts whose lease has run out: their runs are queued again, or dead."""
+    expired = tx.execute(
+        select(runs)
+        .where(runs.c.status == "running", runs.c.lease_until < func.clock_timestamp())
+        .with_for_update(skip_locked=True)
+    ).all()
+    ended = []
+    for row in expired:
+        held = Claim(row.id, row.attempt, row.application, row.user_id, row.input, row.request_id)
+        reason = f"The worker {row.worker} died or froze: it did not renew its lease."
+        outcome = Outcome(run_id=str(row.id), status="failed", error=Failure(reason=reason), died=True)
+        status = lose(tx, held, outcome)
+        if status is not None:
+            ended.append(Ended(row.id, row.attempt, status))
+    return ended
+
+
+def may_start(tx: Connection, applications: Iterable[str], runs_per_user: int) -> bool:
+    """Whether `claim` would find a run."""
+    found = tx.execute(_MAY_START, {"applications": list(applications), "bound": runs_per_user}).scalar()
+    return bool(found)
+
+
+def cancel(tx: Connection, run_id: UUID) -> str:
+    """End a queued run now, and a running one as soon as its worker hears of it; returns the status.
+
+    An ended run stays as it is.
+    """
+    row = tx.execute(select(runs.c.status, runs.c.attempt).where(runs.c.id == run_id).with_for_update()).one()
+    if row.status == "running":
+        tx.execute(update(runs).where(runs.c.id == run_id).values(cancel_requested=True))
+        events.append(tx, run_id, row.attempt, "run.cancel_requested", {})
+    if row.status == "queued":
+        error = {"reason": "The run was cancelled before it started.", "chain": []}
+        tx.execute(
+            update(runs)
+            .where(runs.c.id == run_id)
+            .values(status="cancelled", error=error, finished_at=func.now())
+        )
+        _told(tx, run_id, row.attempt, "cancelled")
+        return "cancelled"
+    return str(row.status)
+
+
+def retry(tx: Connection, run_id: UUID, max_attempts: int) -> None:
+    """Queue an ended run again, with as many attempts as a new one. Raises NotNow for any other, and for a success."""
+    row = tx.execute(select(runs.c.status, runs.c.attempt).where(runs.c.id == run_id).with_for_update()).one()
+    if row.status not in ENDED or row.status == "succeeded":
+        msg = f"The run is {row.status}: only one that failed, timed out, was cancelled or is dead can be done again."
+        raise NotNow(msg)
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            status="queued",
+            error=None,
+            lost=0,
+            max_attempts=max_attempts,
+            cancel_requested=False,
+            queued_at=func.now(),
+            finished_at=None,
+        )
+    )
+    events.append(tx, run_id, row.attempt, "run.queued", {"again": True})
+
+
+def find(tx: Connection, run_id: UUID, user_id: str | None = None) -> Row[Any] | None:
+    """The run; None if there is none, or if it is not `user_id`'s (None: an operator, who sees all)."""
+    wanted = select(runs).where(runs.c.id == run_id)
+    return tx.execute(wanted if user_id is None else wanted.where(runs.c.user_id == user_id)).one_or_none()
+
+
+def attempts_of(tx: Connection, run_id: UUID) -> list[Row[Any]]:
+    """The attempts of a run, the first one first."""
+    return list(tx.execute(select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.number)))
+
+
+def page(
+    tx: Connection,
+    user_id: str | None,
+    status: str | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    size: int = 50,
+) -> Page:
+    """Some runs, newest first, of one user or (None) of all."""
+    newest = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(size + 1)
+    if user_id is not None:
+        newest = newest.where(runs.c.user_id == user_id)
+    if status is not None:
+        newest = newest.where(runs.c.status == status)
+    if after is not None:
+        newest = newest.where(tuple_(runs.c.created_at, runs.c.id) < after)
+    found = list(tx.execute(newest))
+    more = len(found) > size
+    return Page(found[:size], (found[size - 1].created_at, found[size - 1].id) if more else None)
+
+
+def prune(tx: Connection, days: float, most: int = 1_000) -> int:
+    """Delete up to `most` runs that ended more than `days` days ago, with all of theirs; returns how many."""
+    before = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, days * 86_400)
+    old = (
+        select(runs.c.id)
+        .where(runs.c.created_at < before, runs.c.finished_at < before)
+        .order_by(runs.c.created_at, runs.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return tx.execute(runs.delete().where(runs.c.id.in_(old))).rowcount
+
+
+_CLAIMED = (runs.c.id, runs.c.attempt, runs.c.application, runs.c.user_id, runs.c.input, runs.c.request_id)
+
+_ELIGIBLE = """
+    FROM runs WHERE status = 'queued' AND application = ANY(:applications)
+    AND (user_id IS NULL OR user_id NOT IN (
+        SELECT user_id FROM runs WHERE status = 'running' AND user_id IS NOT NULL
+        GROUP BY user_id HAVING count(*) >= :bound
+    ))
+"""
+_MAY_START = text(f"SELECT EXISTS (SELECT 1 {_ELIGIBLE})")
+_CLAIM = text(f"""
+    UPDATE runs SET status = 'running', attempt = attempt + 1, worker = :worker,
+        started_at = coalesce(started_at, now()), lease_until = clock_timestamp() + make_interval(secs => :lease)
+    WHERE id = (SELECT id {_ELIGIBLE} ORDER BY queued_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, attempt, application, user_id, input, request_id
+""").columns(*_CLAIMED)
+
+
+def _begin(tx: Connection, row: Row[Any], worker: str) -> Claim:
+    claim = Claim(row.id, row.attempt, row.application, row.user_id, row.input, row.request_id)
+    tx.execute(insert(attempts).values(run_id=claim.id, number=claim.attempt, worker=worker, status="running"))
+    events.append(tx, claim.id, claim.attempt, "attempt.started", {"attempt": claim.attempt, "worker": worker})
+    return claim
+
+
+def _keep_key(tx: Connection, run: NewRun, key: str, request_hash: str) -> bool:
+    """Whether the key is new. One that another transaction is about to keep is waited for."""
+    kept = tx.execute(
+        upsert(idempotency_keys)
+        .values(user_id=run.user_id, key=key, request_hash=request_hash, run_id=run.id)
+        .on_conflict_do_nothing()
+        .returning(idempotency_keys.c.key)
+    )
+    return kept.one_or_none() is not None
+
+
+def _run_of_key(tx: Connection, run: NewRun, key: str, request_hash: str) -> UUID:
+    kept = tx.execute(
+        select(idempotency_keys.c.run_id, idempotency_keys.c.request_hash).where(
+            idempotency_keys.c.user_id == run.user_id, idempotency_keys.c.key == key
+        )
+    ).one()
+    if kept.request_hash != request_hash:
+        msg = f"The idempotency key {key!r} was used for another request: use a new key for each new run."
+        raise IdempotencyConflict(msg)
+    return UUID(str(kept.run_id))
+
+
+def _held(claim: Claim) -> Any:
+    return and_(runs.c.id == claim.id, runs.c.attempt == claim.attempt, runs.c.status == "running")
+
+
+def _after(seconds: float) -> Any:
+    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _hold(tx: Connection, claim: Claim) -> Any:
+    """Lock the run's row until the transaction ends; None if the attempt does not hold the run any more."""
+    wanted = select(runs.c.cancel_requested, runs.c.lost, runs.c.max_attempts).where(_held(claim))
+    return tx.execute(wanted.with_for_update()).one_or_none()
+
+
+def _end_attempt(tx: Connection, claim: Claim, attempt_status: str, outcome: Outcome, status: str) -> str:
+    """Take the run from its attempt, give it its new status, and tell everybody."""
+    ends = status in ENDED
+    lost = 1 if attempt_status == "lost" else 0
+    tx.execute(
+        update(runs)
+        .where(runs.c.id == claim.id)
+        .values(
+            status=status,
+            output=outcome.output,
+            error=_plain(outcome.error),
+            lost=runs.c.lost + lost,
+            lease_until=None,
+            finished_at=func.clock_timestamp() if ends else None,
+            **_added(outcome.usage),
+        )
+    )
+    tx.execute(
+        update(attempts)
+        .where(attempts.c.run_id == claim.id, attempts.c.number == claim.attempt)
+        .values(
+            status=attempt_status,
+            error=_plain(outcome.error),
+            finished_at=func.clock_timestamp(),
+            build_seconds=outcome.build_seconds,
+            run_seconds=outcome.run_seconds,
+            **outcome.usage.model_dump(),
+        )
+    )
+    if not ends or lost:
+        reason = outcome.error.reason if outcome.error else ""
+        events.append(tx, claim.id, claim.attempt, f"attempt.{attempt_status}", {"reason": reason})
+    if ends:
+        _told(tx, claim.id, claim.attempt, status)
+    return status
+
+
+def _told(tx: Connection, run_id: UUID, attempt: int, status: str) -> None:
+    events.append(tx, run_id, attempt, events.ENDED, {"status": status})
+    webhooks.enqueue(tx, run_id)
+
+
+def _added(used: Usage) -> dict[str, Any]:
+    # In SQL null + 1 is null: a cost once unknown stays unknown.
+    return {
+        "model_calls": runs.c.model_calls + used.model_calls,
+        "prompt_tokens": runs.c.prompt_tokens + used.prompt_tokens,
+        "completion_tokens": runs.c.completion_tokens + used.completion_tokens,
+        "cost_usd": runs.c.cost_usd + used.cost_usd,
+    }
+
+
+def _plain(error: Failure | None) -> Any:
+    return None if error is None else error.model_dump(mode="json")

@@ -1,0 +1,86 @@
+"""The pytest plugin's fixtures for services: real servers, and a service on them for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from crewyard_runtime.testing.model_server import ModelServer
+    from crewyard_runtime.testing.servers import Broker, Postgres
+    from crewyard_runtime.testing.service import Service
+
+# What is used by tests alone is imported in the fixtures: pytest loads this module in every project and run.
+
+
+class MakeService(Protocol):
+    """Makes services for one test, and ends them with it; the arguments are those of `Service`."""
+
+    def __call__(self, **arguments: Any) -> "Service":
+        """A service with no process yet, and a database of its own."""
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Postgres"]:
+    """A Postgres for the session; a test that stops it starts it again."""
+    from crewyard_runtime.testing.servers import Postgres
+
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Broker"]:
+    """A broker of the kind that the project chose; a test that stops it starts it again."""
+    from crewyard_runtime.settings import ServiceSettings
+    from crewyard_runtime.testing.servers import RabbitMQ, Sqs, Valkey
+
+    kind = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}[ServiceSettings.load().broker]
+    if not kind.available():
+        pytest.skip(kind.why_not())
+    with kind(tmp_path_factory.mktemp("broker")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres: "Postgres") -> str:
+    """The name of a database with all tables and no rows, to be copied."""
+    from sqlalchemy import make_url
+
+    from crewyard_runtime.testing.service import new_database
+
+    return str(make_url(new_database(postgres.url)).database)
+
+
+@pytest.fixture
+def make_service(
+    tmp_path: Path, postgres: "Postgres", broker: "Broker", empty_database: str, model_server: "ModelServer"
+) -> Iterator[MakeService]:
+    """Makes services on the session's servers, whose model is the model server."""
+    from crewyard_runtime.testing.service import Service, new_database, variables_of
+
+    made: list[Service] = []
+
+    def make(variables: dict[str, str] | None = None, **arguments: Any) -> Service:
+        model = {"OPENAI_BASE_URL": model_server.url, "OPENAI_API_KEY": "offline"}
+        models = {"MODEL_FAST": "openai/gpt-4o-mini", "MODEL_STRONG": "openai/gpt-4o"}
+        service = Service(
+            tmp_path / f"service-{len(made)}",
+            new_database(postgres.url, empty_database),
+            variables_of(broker),
+            model | models | (variables or {}),
+            **arguments,
+        )
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.__exit__()
+
+
+@pytest.fixture
+def service(make_service: MakeService) -> "Service":
+    """A service of the faulty application, with no process yet."""
+    return make_service()

@@ -1,0 +1,70 @@
+"""This project's own application behind its gateway: it survives its worker, and no user meets another's data."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+from crewyard_runtime import Application
+from crewyard_runtime.testing.failures import guard
+from crewyard_runtime.testing.inputs import leaks, marked_inputs
+from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.plugin import with_examples
+from crewyard_runtime.testing.service import LEASE_SECONDS, OWN, Service, until
+from crewyard_runtime.settings import plain
+
+AT_ONCE = 10
+
+
+@pytest.fixture
+def service(make_service: Any, application: Application) -> Service:
+    """The project's own gateway and workers; a variable that the application needs has its example."""
+    settings = plain(with_examples(application.settings))
+    fields = application.settings.model_fields
+    prefix = str(application.settings.model_config.get("env_prefix", ""))
+    needed = {
+        str(fields[name].validation_alias or f"{prefix}{name}").upper(): str(value)
+        for name, value in settings.items()
+        if fields[name].is_required()
+    }
+    made: Service = make_service(needed, program=OWN)
+    return made
+
+
+def test_a_run_survives_its_worker(service: Service, application: Application, faults: ModelServer) -> None:
+    service.start_workers(2)
+    faults.fail("slow", times=1, seconds=LEASE_SECONDS)  # so that there is a middle in which to kill
+    [run_id] = service.submit(marked_inputs(application, 1)[0][1], application=application.name)
+    before = len(faults.requests)
+    until("the first model call", lambda: len(faults.requests) > before or None)
+    service.kill_only(service.worker_of(run_id))
+    run = service.until_ended([run_id])[run_id]
+    guard("F19", [f"the run is {run.status}: {run.error}"] if run.status != "succeeded" else [])
+    assert [attempt.status for attempt in service.attempts(run_id)] == ["lost", "succeeded"]
+
+
+def test_users_at_once_meet_no_data_of_each_other(service: Service, application: Application) -> None:
+    service.start_api()
+    service.start_workers(2)
+    inputs = marked_inputs(application, AT_ONCE)
+    canaries = [canary for canary, _ in inputs]
+    answers: list[str] = []
+    clients = [
+        httpx.Client(base_url=service.api_url, headers={"Authorization": f"Bearer {service.key(f'user {number}')}"})
+        for number in range(AT_ONCE)
+    ]
+    posted = [
+        client.post(f"/runs/{application.name}", json=data) for client, (_, data) in zip(clients, inputs, strict=True)
+    ]
+    assert {answer.status_code for answer in posted} == {202}, [answer.text for answer in posted]
+    deadline = time.monotonic() + 120
+    for client, answer in zip(clients, posted, strict=True):
+        run = client.get(answer.headers["location"])
+        while run.json()["status"] in ("queued", "running") and time.monotonic() < deadline:
+            time.sleep(0.1)
+            run = client.get(answer.headers["location"])
+        assert run.json()["status"] == "succeeded", run.text
+        events = client.get(f"{answer.headers['location']}/events").text
+        answers.append(run.text + events)
+        client.close()
+    guard("F02", leaks(canaries, answers))
