@@ -182,23 +182,14 @@ def test_postgres_does_not_run_as_root(directory: Path) -> None:
         assert 0 not in users
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
-def test_a_way_that_another_pytest_closes_meanwhile_is_opened_again(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = embedded.postgres_account
-    closings = iter([False, True, False, True])  # the password, initdb twice, postgres
-
-    def open_and_close(home: Path) -> dict[str, Any]:
-        account = opened(home)
-        if next(closings, False):
-            directory.chmod(0o700)
-        return account
-
-    monkeypatch.setattr(embedded, "postgres_account", open_and_close)
+def test_a_way_that_is_closed_to_others_is_left_closed(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    for place in (directory, directory.parent):
+        place.chmod(0o700)
     with embedded.postgres(directory) as url:
         write(url, "here")
-    assert not list(closings)
+        assert directory.stat().st_mode & 0o077 == 0
+        assert directory.parent.stat().st_mode & 0o077 == 0
 
 
 def test_two_commands_at_the_same_instant_share_one_server(directory: Path, command: Commands) -> None:
@@ -289,7 +280,7 @@ def test_a_number_left_by_a_reboot_may_be_anothers(kind: str, directory: Path) -
     with SERVERS[kind](directory) as url:
         write(url, "before the reboot")
     home = directory / kind
-    with anothers(embedded.postgres_account(home)) as number:
+    with anothers(embedded.postgres_how(home / "data")) as number:
         left = {
             "postgres": ("data/postmaster.pid", f"{number}\n{home}/data\n1\n5432\n\n\n\nready"),
             "valkey": ("pid", number),
@@ -301,9 +292,9 @@ def test_a_number_left_by_a_reboot_may_be_anothers(kind: str, directory: Path) -
 
 
 @contextlib.contextmanager
-def anothers(account: dict[str, Any]) -> Iterator[str]:
+def anothers(how: dict[str, Any]) -> Iterator[str]:
     """The number of a process of the server's account that is no server, and that outlives the block."""
-    process = subprocess.Popen(["sleep", "60"], cwd="/", **account)
+    process = subprocess.Popen(["sleep", "60"], **how | {"cwd": "/"})
     try:
         yield str(process.pid)
         assert process.poll() is None
@@ -324,12 +315,18 @@ def test_a_port_that_was_taken_meanwhile_is_not_insisted_on(
             assert url != other
 
 
-def test_data_half_made_by_a_killed_command_are_made_again(directory: Path) -> None:
-    half = directory / "postgres" / "half"
-    half.mkdir(parents=True)
-    (half / "PG_VERSION").write_text("18\n")
+def test_a_command_killed_while_it_makes_the_data_is_in_nobodys_way(directory: Path) -> None:
+    first = Command("postgres", directory)
+    deadline = time.monotonic() + DEADLINE
+    while not list(directory.glob("postgres/half-*/PG_VERSION")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    first.kill()
+    assert not (directory / "postgres" / "data").exists()
     with embedded.postgres(directory) as url:
         write(url, "whole")
+    assert not list(directory.glob("postgres/half-*"))
+    gone(directory)
 
 
 def test_a_directory_that_cannot_be_written_is_told(kind: str, tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ def test_a_dependency_that_the_policy_leaves_out_is_named(project: Path, tmp_pat
     sh(place, "uv", "run", "my-crew", "check", OPENAI_API_KEY="x")
 
 
+@pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
+def test_the_faults_lose_no_run_on_another_broker(template: Path, tmp_path: Path, broker: str) -> None:
+    place = tmp_path / "other"
+    copier.run_copy(str(template), place, data={"broker": broker}, defaults=True, quiet=True)
+    done = sh(place, "uv", "run", "pytest", "-q", "tests/scaling/test_faults.py", "tests/scaling/test_gateway.py")
+    assert re.search(r"\d+ passed", done.stdout)
+    assert not re.search(r"failed|error|skipped", done.stdout), done.stdout
+
+
 @pytest.mark.parametrize("answers", [{"model_strong": "anthropic/claude-sonnet-4-5"}], ids=str)
 def test_other_answers_lock_and_start(template: Path, tmp_path: Path, answers: dict[str, str]) -> None:
     place = tmp_path / "other"

@@ -12,7 +12,7 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.batch import Line, parse
 from crewyard_runtime.children import Child
 from crewyard_runtime.stack import Stack
-from crewyard_runtime.store import keys
+from crewyard_runtime.store import keys, runs
 from crewyard_runtime.terminal import command_name, console, printable
 from crewyard_runtime.testing.inputs import example_inputs
 from crewyard_runtime.testing.model_server import ModelServer
@@ -25,10 +25,7 @@ WAIT_SECONDS = 120  # for the first run's first model call
 RUN_SECONDS = 600
 SHORT_ID = 8
 SHORT_TEXT = 80
-ENDED = ("succeeded", "failed", "timed_out", "cancelled", "dead")
-
-# The worker is killed while it waits for this; nothing waits for as long.
-SLOW_SECONDS = 600
+SLOW_SECONDS = 600  # the worker is killed while it waits for this answer, so nothing takes as long
 
 
 def examples(application: Application) -> list[Line]:
@@ -153,7 +150,7 @@ class Demo:
 
     def _has_ended(self, run: _Run) -> bool:
         self._look(run)
-        return run.shown["status"] in ENDED
+        return run.shown["status"] in runs.ENDED
 
     def _look(self, run: _Run) -> None:
         run.shown = self._http.get(f"/runs/{run.shown['id']}").raise_for_status().json()
@@ -172,8 +169,8 @@ class Demo:
         seconds = (datetime.fromisoformat(last["started_at"]) - self._killed.at).total_seconds()
         if last["number"] == 1:
             return f"{said}, and nobody took it over: {run.result}."
-        by = self._worker(last).name
-        return f"{said}; {seconds:.1f} seconds later {by} took it over, and it {run.shown['status']}."
+        end = "finished it" if run.shown["status"] == "succeeded" else f"it {run.shown['status']}"
+        return f"{said}; {seconds:.1f} seconds later {self._worker(last).name} took it over, and {end}."
 
 
 def _add_rows(table: "Table", run: _Run) -> None:

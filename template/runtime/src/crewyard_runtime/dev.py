@@ -38,8 +38,8 @@ def first_steps(stack: Stack, key: str, applications: dict[str, Application]) ->
     for name, application in applications.items():
         try:
             example = shlex.quote(example_inputs(application, 1)[0])
-        except UnsupportedSchema as error:
-            yield f"  (no input of {name} can be made up, so give it examples: {error})"
+        except (UnsupportedSchema, OSError) as error:
+            yield f"  (there is no example of {name}, so give it a file of examples: {error})"
             continue
         yield f"  curl -sS {stack.url}/runs/{name} {authorization} -H 'Content-Type: application/json' -d {example}"
     yield "Follow it, with the id from the answer in place of ID:"

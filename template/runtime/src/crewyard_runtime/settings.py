@@ -183,9 +183,7 @@ class ServiceSettings(ApplicationSettings):
         description="whose tokens are taken",
         examples=["https://login.example.com/realms/main"],
     )
-    oidc_audience: str | None = Field(
-        default=None, description="what tokens must be made for", examples=["my-crew"]
-    )
+    oidc_audience: str | None = Field(default=None, description="what tokens must be made for", examples=["my-crew"])
     oidc_algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]] = Field(
         default=["RS256"], min_length=1, description="how tokens may be signed", examples=['["RS256"]']
     )

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.admission import Caller
@@ -17,8 +19,8 @@ MOST_NUMBER = 2**31 - 1  # what the column holds
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # by browsers, by nginx
 
 LastEventId = Annotated[
-    int | None,
-    Header(alias="Last-Event-ID", ge=0, le=MOST_NUMBER, description="the number of the last event that was received"),
+    Annotated[int, Field(ge=0, le=MOST_NUMBER)] | SkipJsonSchema[None],
+    Header(alias="Last-Event-ID", description="the number of the last event that was received"),
 ]
 
 

@@ -27,6 +27,27 @@ LOCATION: dict[str, Any] = {
     "headers": {"Location": {"schema": {"type": "string"}, "description": "the run's path"}},
     "description": "taken in; it will be done",
 }
+# As FastAPI documents a stream, which it does only where nothing can be refused before the stream begins.
+EVENTS: dict[str, Any] = {
+    "description": "the events",
+    "content": {
+        "text/event-stream": {
+            "itemSchema": {
+                "type": "object",
+                "required": ["id", "event", "data"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "event": {"type": "string"},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": {"$ref": REF.format(model=Event.__name__)},
+                    },
+                },
+            }
+        }
+    },
+}
 HEADERS = {401: CHALLENGE, 429: AGAIN, 503: AGAIN}
 
 

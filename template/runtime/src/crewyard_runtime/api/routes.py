@@ -2,12 +2,12 @@
 
 import re
 
-from fastapi import FastAPI, status
+from fastapi import FastAPI, Response, status
 from fastapi.routing import APIRoute
 
-from crewyard_runtime.api.follow import EventStream, Follow
+from crewyard_runtime.api.follow import Follow
 from crewyard_runtime.api.health import Health, Healths
-from crewyard_runtime.api.openapi import LOCATION, problems
+from crewyard_runtime.api.openapi import EVENTS, LOCATION, problems
 from crewyard_runtime.api.runs import Runs
 from crewyard_runtime.api.submit import Submits
 from crewyard_runtime.api.views import Run, RunPage
@@ -49,8 +49,8 @@ def add_runs(app: FastAPI, runs: Runs, follow: Follow) -> None:
     app.add_api_route(
         f"{RUN}/events",
         follow.events,
-        response_class=EventStream,
-        responses=problems(*ALWAYS, 404),
+        response_class=Response,
+        responses={200: EVENTS, **problems(*ALWAYS, 404)},
         operation_id="follow_run",
         tags=["runs"],
     )

@@ -4,13 +4,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Response
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import Connection, Row
 
 from crewyard_runtime import logs
 from crewyard_runtime.api.admission import Caller
 from crewyard_runtime.api.problems import Refused
 from crewyard_runtime.api.queue import Queue
-from crewyard_runtime.api.views import CURSOR, Run, RunPage, Status, place_of
+from crewyard_runtime.api.views import Cursor, Run, RunPage, Status, place_of
 from crewyard_runtime.identity import Principal
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database, audit, runs
@@ -34,8 +35,8 @@ class Runs:
     def list(
         self,
         caller: Caller,
-        status: Annotated[Status | None, Query(description="only runs of this status")] = None,
-        cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")] = None,
+        status: Annotated[Status | SkipJsonSchema[None], Query(description="only runs of this status")] = None,
+        cursor: Annotated[Cursor | SkipJsonSchema[None], Query(description="`next` of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
     ) -> Response:
         """Runs, newest first."""

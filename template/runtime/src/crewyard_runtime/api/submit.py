@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Body, Header, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from crewyard_runtime import logs
 from crewyard_runtime.api import intake, webhook_url
@@ -24,25 +25,14 @@ from crewyard_runtime.store import Database, runs
 MOST_KEY = 255  # characters
 MOST_URL = 2_000  # characters
 
+# What is documented of a URL; `webhook_url.check` takes the hosts that the settings name, too.
+URL = r"^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.){1,4}[a-z]{2,20}(:(443|8443))?(/[A-Za-z0-9._~/?=&%-]*)?$"
+
 IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=MOST_KEY,
-        pattern="^[ -~]+$",
-        description="the same key with the same request gives the run of the first one",
-    ),
+    Annotated[str, Field(min_length=1, max_length=MOST_KEY, pattern="^[ -~]+$")] | SkipJsonSchema[None],
+    Header(alias="Idempotency-Key", description="the same key with the same request gives the run of the first one"),
 ]
-WebhookUrl = Annotated[
-    str | None,
-    Header(
-        alias="Webhook-URL",
-        min_length=1,
-        max_length=MOST_URL,
-        description="where to send, signed, how the run ended; https, and no internal address",
-    ),
-]
+Url = Annotated[str, Field(json_schema_extra={"pattern": URL})] | SkipJsonSchema[None]
 
 
 class Submits:
@@ -61,7 +51,7 @@ class Submits:
             caller: Caller,
             content: BaseModel,
             idempotency_key: IdempotencyKey = None,
-            webhook: WebhookUrl = None,
+            webhook: str | None = None,
         ) -> Response:
             assert isinstance(request, BoundedRequest)
             if webhook is not None:
@@ -82,8 +72,16 @@ class Submits:
             return run.as_response(202, {**headers, "Idempotency-Replayed": "true"} if replayed else headers)
 
         submit.__annotations__["content"] = Annotated[application.input, Body()]
+        submit.__annotations__["webhook"] = Annotated[Url, self._webhook_header()]
         submit.__doc__ = application.input.__doc__
         return submit
+
+    def _webhook_header(self) -> Any:
+        return Header(
+            alias="Webhook-URL",
+            description="where to send, signed, how the run ended: a public host, by https",
+            include_in_schema=self._settings.webhook_secret is not None,
+        )
 
     def _take_in(self, new: runs.NewRun, caller: Principal, key: str | None, request_hash: str) -> tuple[Run, bool]:
         """The run, and whether it was taken in before. Raises Refused (409, 503)."""

@@ -16,10 +16,11 @@ from crewyard_runtime.store.runs import Page
 Status = Literal["queued", "running", "succeeded", "failed", "timed_out", "cancelled", "dead"]
 AttemptStatus = Literal["running", "succeeded", "failed", "timed_out", "cancelled", "lost", "returned"]
 Cost = Annotated[float | None, Field(description="US dollars; null if the price of a call is not known")]
+# Every text of this form is a cursor, so that the OpenAPI document can say which ones are taken.
+Cursor = Annotated[str, Field(pattern=r"^[0-9]{1,16}-[0-9a-f]{32}$")]
 
 START = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-CURSOR = r"^[0-9]{1,16}-[0-9a-f]{32}$"
 
 
 class _View(BaseModel):
@@ -104,7 +105,7 @@ class Event(_View):
 
 
 def place_of(cursor: str) -> tuple[datetime, UUID]:
-    """Where the page of a cursor begins; it has the form of CURSOR, and every text of that form is one."""
+    """Where the page of a `Cursor` begins."""
     microseconds, _, run_id = cursor.partition("-")
     return START + int(microseconds) * MICROSECOND, UUID(run_id)
 

@@ -48,6 +48,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from crewyard_runtime.demo import Demo, examples
     from crewyard_runtime.stack import model_server_settings, serve
     from crewyard_runtime.testing.model_server import ModelServer
+    from crewyard_runtime.testing.schema import UnsupportedSchema
 
     keep_private()
     if not embedded.available():
@@ -64,7 +65,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         try:
             application = find_application(arguments.application)
             lines = examples(application) if arguments.input is None else read_lines(arguments.input)
-        except (NoApplication, NoInput) as error:
+        except (NoApplication, NoInput, UnsupportedSchema, OSError) as error:
             print(error, file=sys.stderr)
             return EX_USAGE
         _say(f"starting Postgres, Valkey, a model server, the gateway and {WORKERS} workers ...")

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def _dev(arguments: argparse.Namespace) -> int:
     try:
         return _serve(arguments)
     except KeyboardInterrupt:
-        print("everything has ended")
+        _tell("everything has ended")
         return 0
 
 
@@ -82,7 +82,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             child = service.children.watch()
         except KeyboardInterrupt:
             grace = f"{startup.service.grace_seconds:g} seconds"
-            print(f"ending: a run that goes on has {grace}, and another Ctrl-C hands it back at once", flush=True)
+            _tell(f"ending: a run that goes on has {grace}, and another Ctrl-C hands it back at once")
             raise
         print(f"{service.children.why_ended(child)} Everything else is ended too.", file=sys.stderr)
         return 1
@@ -94,6 +94,12 @@ def _lacks_every_key(startup: Startup) -> bool:
     if settings is None or not any(problem.name in variables for problem in startup.problems):
         return False
     return not any(settings.api_key(model) for model in (settings.model_fast, settings.model_strong))
+
+
+def _tell(sentence: str) -> None:
+    # After a hang-up there is no terminal any more.
+    with suppress(OSError):
+        print(sentence, flush=True)
 
 
 def _show(name: str, line: str) -> None:

@@ -10,7 +10,7 @@ from crewyard_runtime.cli.check import refuse
 from crewyard_runtime.cli.database import connect, open_database
 from crewyard_runtime.errors import NotReady
 from crewyard_runtime.execution.processes import keep_private
-from crewyard_runtime.startup import EX_CONFIG, examine
+from crewyard_runtime.startup import EX_CONFIG, examine, examine_database
 from crewyard_runtime.store import Database, SchemaBehind, audit, runs
 
 APP_FACTORY = "crewyard_runtime.api.app:create_app"
@@ -73,7 +73,7 @@ def work(arguments: argparse.Namespace, applications: dict[str, Application] | N
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    startup = examine()
+    startup = examine_database()
     if startup.problems or startup.service is None:
         return refuse(startup)
     with connect(startup.service) as database:
@@ -82,7 +82,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    startup = examine()
+    startup = examine_database()
     if startup.problems or startup.service is None:
         return refuse(startup)
     days, pruned = startup.service.retention_days, 0

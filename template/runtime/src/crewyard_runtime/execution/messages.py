@@ -63,4 +63,3 @@ class Hello(BaseModel):
 
     missing: dict[str, str]
     threads: list[str]
-

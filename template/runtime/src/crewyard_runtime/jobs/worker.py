@@ -7,10 +7,12 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from celery.apps.worker import Worker as CeleryWorker
+from celery.platforms import SecurityWarning
 from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -67,6 +69,7 @@ class Worker:
         self._webhooks.start()
         app = self._wake_ups.celery
         app.task(name=TASK, ignore_result=True)(self.wake)
+        warnings.filterwarnings("ignore", category=SecurityWarning)  # of root and pickles; our messages are JSON
         log.info("worker %s is ready for %s", self.name, ", ".join(self._applications))
         _Celery(self._on_signal, app=app, hostname=self.name).start()
         self._sweeper.stop()
@@ -114,6 +117,7 @@ class Worker:
         threading.Thread(target=self._end_after, args=(grace,), name="grace", daemon=True).start()
 
     def _end_after(self, grace: float) -> None:
+        log.info("worker %s takes no more runs; one that goes on has %g seconds", self.name, grace)
         time.sleep(grace)
         self._grace_over.set()
         if self._keeper is not None:

@@ -1,12 +1,15 @@
 """The connections to Postgres, and the schema's version."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
+from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy import Connection, make_url, text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -35,6 +38,7 @@ class Database:
             max_overflow=0,
             pool_timeout=CONNECT_SECONDS,
             pool_pre_ping=True,
+            json_serializer=_to_json,
             connect_args={"connect_timeout": CONNECT_SECONDS, "options": SESSION, "application_name": "crewyard"},
         )
 
@@ -73,6 +77,14 @@ class Database:
             found = f"is at version {version}" if version else "has no tables yet"
             msg = f"The database {found}, and this release needs {newest_version()}: run the command `migrate`."
             raise SchemaBehind(msg)
+
+
+def _to_json(value: Any) -> str:
+    """JSON that Postgres takes: a run may report NaN, which is none, and half a character, which has no UTF-8."""
+    try:
+        return to_json(value, inf_nan_mode="null", fallback=str).decode()
+    except PydanticSerializationError:
+        return json.dumps(value, default=str)
 
 
 @cache

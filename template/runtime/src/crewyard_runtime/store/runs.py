@@ -135,10 +135,7 @@ def start_at_once(tx: Connection, run: NewRun, worker: str, lease_seconds: float
 def renew(tx: Connection, claim: Claim, lease_seconds: float) -> bool | None:
     """Hold the run for another lease. True: go on; False: its cancellation is wanted; None: it is not ours any more."""
     wanted: bool | None = tx.execute(
-        update(runs)
-        .where(_held(claim))
-        .values(lease_until=_after(lease_seconds))
-        .returning(runs.c.cancel_requested)
+        update(runs).where(_held(claim)).values(lease_until=_after(lease_seconds)).returning(runs.c.cancel_requested)
     ).scalar_one_or_none()
     return None if wanted is None else not wanted
 
@@ -205,9 +202,7 @@ def cancel(tx: Connection, run_id: UUID) -> str:
     if row.status == "queued":
         error = {"reason": "The run was cancelled before it started.", "chain": []}
         tx.execute(
-            update(runs)
-            .where(runs.c.id == run_id)
-            .values(status="cancelled", error=error, finished_at=func.now())
+            update(runs).where(runs.c.id == run_id).values(status="cancelled", error=error, finished_at=func.now())
         )
         _told(tx, run_id, row.attempt, "cancelled")
         return "cancelled"

@@ -9,6 +9,7 @@ from crewyard_runtime.store.schema import runs, webhooks
 
 LEASE_SECONDS = 60  # a delivery that its worker did not survive is tried again after this
 
+
 @dataclass(frozen=True)
 class Delivery:
     """One webhook to be sent now. tries: this one included."""

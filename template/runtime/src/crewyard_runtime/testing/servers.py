@@ -149,13 +149,6 @@ class Postgres(Server):
         """Whether one can log in."""
         return embedded.postgres_answers(self.url)
 
-    def start(self) -> None:
-        """As of every server."""
-        for _ in range(embedded.ATTEMPTS - 1):
-            with contextlib.suppress(ServerNotStarted):
-                return super().start()
-        return super().start()
-
     def command(self) -> list[str]:
         data = self.directory / "data"
         if not data.exists():
@@ -163,7 +156,7 @@ class Postgres(Server):
         return embedded.postgres_command(data, self.port, "fsync=off")
 
     def how(self) -> dict[str, Any]:
-        return embedded.postgres_account(self.directory)
+        return embedded.postgres_how(self.directory / "data")
 
 
 class Valkey(Broker):

@@ -24,12 +24,11 @@ from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database, keys, runs
-from crewyard_runtime.testing.faulty import application as faulty
 from crewyard_runtime.testing.servers import Broker, RabbitMQ, Sqs, Valkey
 
 LEASE_SECONDS = 2.0
 INHERITED = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "UV_PYTHON")
-FAULTY = ("-m", "crewyard_runtime.testing")
+FAULTY = ("-m", "crewyard_runtime.faulty")
 OWN = ("-m", "crewyard_runtime")
 
 Found = TypeVar("Found")
@@ -141,7 +140,7 @@ class Service:
     def submit(
         self,
         *inputs: dict[str, Any],
-        application: str = faulty.name,
+        application: str = "faulty",
         user_id: str | None = None,
         max_attempts: int = 3,
     ) -> list[UUID]:

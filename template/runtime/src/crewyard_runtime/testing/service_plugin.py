@@ -34,9 +34,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Postgres"]:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Broker"]:
     """A broker of the kind that the project chose; a test that stops it starts it again."""
     from crewyard_runtime.settings import ServiceSettings
-    from crewyard_runtime.testing.servers import RabbitMQ, Sqs, Valkey
+    from crewyard_runtime.testing.servers import Broker, RabbitMQ, Sqs, Valkey
 
-    kind = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}[ServiceSettings.load().broker]
+    kinds: dict[str, type[Broker]] = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}
+    kind = kinds[ServiceSettings.load().broker]
     if not kind.available():
         pytest.skip(kind.why_not())
     with kind(tmp_path_factory.mktemp("broker")) as server:

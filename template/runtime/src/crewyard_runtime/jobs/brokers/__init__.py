@@ -25,7 +25,7 @@ BROKERS: dict[str, Broker] = {
 # Celery's names for our own transports
 REDIS, SQS = "redis-streams", "sqs-polled"
 MAX_WAITING = 1_000  # messages; more workers than that are never idle at once
-ANSWER_SECONDS = 0.7  # a publisher waits at most three times: once on an old connection, twice for a new one
+ANSWER_SECONDS = 0.6  # a publisher waits at most three times: once on an old connection, twice for a new one
 HEARTBEAT_SECONDS = 5
 LONG_POLL_SECONDS = 2
 SQS_PAUSE_SECONDS = 0.1
@@ -65,6 +65,7 @@ def celery_settings(service: ServiceSettings, longest_run_seconds: float) -> dic
         "broker_connection_retry_on_startup": True,
         "broker_connection_timeout": ANSWER_SECONDS,
         "broker_heartbeat": HEARTBEAT_SECONDS,
+        "broker_pool_acquire_timeout": ANSWER_SECONDS,
         **_urls(url),
         "task_acks_late": True,
         "task_create_missing_queues": False,

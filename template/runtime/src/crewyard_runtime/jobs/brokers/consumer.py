@@ -1,6 +1,7 @@
 """The part of Celery's worker that listens to the broker, for workers that only wait for wake-up calls."""
 
 import logging
+import time
 import warnings
 from typing import Any
 
@@ -16,13 +17,14 @@ log = logging.getLogger("crewyard.jobs")
 warnings.filterwarnings("ignore", r"\nIn Celery 5\.1 we introduced", CPendingDeprecationWarning)
 
 
-class QuietConsumer(Consumer):  # type: ignore[misc] # Celery brings no types
+class QuietConsumer(Consumer):
     """Celery's consumer with nothing but its tasks: workers do not talk to each other, and make no queue but their own.
 
-    It asks for a broker that is down every two seconds for ever, where Celery's would wait for up to 30 seconds.
+    It asks for a broker that is down every two seconds for ever, where Celery's would wait for up to 30 seconds, and
+    one that refuses it, for example for its queue's arguments, every half a second, where Celery's would not wait.
     """
 
-    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+    class Blueprint(Consumer.Blueprint):
         """What it is made of."""
 
         # For a quorum queue Celery would make 28 queues and 28 exchanges that delay messages; ours are never delayed.
@@ -46,3 +48,9 @@ class QuietConsumer(Consumer):  # type: ignore[misc] # Celery brings no types
             interval_max=LONGEST_RETRY_SECONDS,
             callback=maybe_shutdown,
         )
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Say what Celery does not, whose message has no more than the type of Redis's errors."""
+        log.warning("the broker was lost: %s", error)
+        super().on_connection_error_after_connected(error)
+        time.sleep(RETRY_SECONDS)

@@ -2,8 +2,10 @@
 
 import gc
 import json
+import logging
 import os
 import signal
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -30,7 +32,7 @@ class Order(BaseModel):
     text: str = Field(default="", max_length=10_000)
     seconds: float = Field(default=0, ge=0, le=600)
     tick: float = Field(default=0.1, gt=0)
-    then: Literal["succeed", "fail", "kill_itself", "kill_its_worker", "look_around"] = "succeed"
+    then: Literal["succeed", "fail", "kill_itself", "kill_its_worker", "look_around", "talk"] = "succeed"
     secrets: list[str] = []
 
 
@@ -56,7 +58,7 @@ def build(run: RunContext[FaultySettings, Order]) -> Callable[[], Result]:
 
 
 application = Application(
-    name="faulty", input=Order, output=Result, settings=FaultySettings, build="crewyard_runtime.testing.faulty:build"
+    name="faulty", input=Order, output=Result, settings=FaultySettings, build="crewyard_runtime.faulty:build"
 )
 
 
@@ -83,8 +85,21 @@ def _work(run: RunContext[FaultySettings, Order]) -> Result:
         fork_server = psutil.Process(os.getppid())
         os.kill(fork_server.ppid(), signal.SIGKILL)
         time.sleep(60)
+    if order.then == "talk":
+        _talk(run)
     found = _look_around(order.secrets) if order.then == "look_around" else []
     return Result(text=order.text, attempt=run.attempt, found=found)
+
+
+def _talk(run: RunContext[FaultySettings, Order]) -> None:
+    """By every way in which a tool may say something, also from a thread that knows of no run."""
+    run.log.info("said by run.log")
+    thread = threading.Thread(target=logging.getLogger("a.library").warning, args=("said by a library in a thread",))
+    thread.start()
+    thread.join()
+    print("printed", flush=True)
+    os.system("echo printed by a subprocess")  # noqa: S605, S607
+    run.emit("talked", number=float("nan"), text="\0")
 
 
 def _call_model(run: RunContext[FaultySettings, Order]) -> None:

@@ -1,10 +1,10 @@
-"""`python -m crewyard_runtime.testing api|worker`: the gateway or a worker of the faulty application."""
+"""`python -m crewyard_runtime.faulty api|worker`: the gateway or a worker of the faulty application."""
 
 import argparse
 import sys
 
 from crewyard_runtime.cli.service import serve_api, work
-from crewyard_runtime.testing.faulty import application
+from crewyard_runtime.faulty import application
 
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["api", "worker"])
@@ -15,5 +15,5 @@ arguments = parser.parse_args()
 
 applications = {application.name: application}
 if arguments.command == "api":
-    sys.exit(serve_api(arguments, "crewyard_runtime.testing.faulty:create_app", applications))
+    sys.exit(serve_api(arguments, "crewyard_runtime.faulty:create_app", applications))
 sys.exit(work(arguments, applications))

@@ -1,0 +1,54 @@
+"""Projects of this working tree's template, rendered for benchmarks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import copier
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def sh(place: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in `place`, outside of this repository's environment; ends the benchmarks if it fails."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "OPENAI_API_KEY")}
+    done = subprocess.run(
+        command,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**inherited, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never", **environment},
+        timeout=1_200,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+def commit(place: Path) -> None:
+    """Make a directory a git repository with all it holds in one commit."""
+    sh(place, "git", "init", "--quiet", "--initial-branch=main")
+    sh(place, "git", "add", "--all")
+    who = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org")
+    sh(place, "git", *who, "commit", "--quiet", "-m", "All of it")
+
+
+def publish(place: Path) -> Path:
+    """What git would publish of this working tree, committed, so that no side pays for a dirty one."""
+    listed = sh(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, place / name)
+    commit(place)
+    return place
+
+
+def render(template: Path, place: Path) -> Path:
+    """A project of the default answers."""
+    copier.run_copy(str(template), place, vcs_ref="HEAD", defaults=True, quiet=True)
+    return place

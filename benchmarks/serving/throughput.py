@@ -1,0 +1,45 @@
+"""How many runs a second 1, 2 and 4 workers finish, on a model that takes a second for its answer."""
+
+import statistics
+from collections.abc import Iterator
+
+from crewyard_runtime.testing.model_server import ModelServer
+from report import Measured
+from sqlalchemy import text
+
+from serving.ground import Ground, wake_ups_of
+
+TURNS = 2
+RUNS_OF_EACH = 15
+WORKERS = (1, 2, 4)
+ONE_CALL = {"seconds": 0.001, "tick": 0.001}
+
+
+def measure(ground: Ground) -> Iterator[Measured]:
+    """Each number of workers against so many times what one worker does."""
+    taken: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    with ModelServer() as model:
+        model.fail("slow", times=None, seconds=1)
+        for _ in range(TURNS):
+            for workers in WORKERS:
+                taken[workers].append(_seconds(ground, workers, model.url))
+    rates = {workers: workers * RUNS_OF_EACH / statistics.median(seconds) for workers, seconds in taken.items()}
+    for workers in WORKERS[1:]:
+        yield Measured(f"throughput, {workers} workers", rates[workers], workers * rates[1], "runs/s", 0.97, at_least=True)
+
+
+def _seconds(ground: Ground, workers: int, model_url: str) -> float:
+    """From the first claim to the last end, when all runs are queued before."""
+    with ground.service(variables={"OPENAI_BASE_URL": model_url}) as service:
+        service.start_workers(workers)
+        wake_ups = wake_ups_of(service)
+        ids = service.submit(*[ONE_CALL] * (workers * RUNS_OF_EACH))
+        for _ in ids:
+            wake_ups.send()
+        service.until_ended(ids, 10 * RUNS_OF_EACH)
+        with service.database.transaction() as tx:
+            return float(
+                tx.execute(
+                    text("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM attempts")
+                ).scalar_one()
+            )
