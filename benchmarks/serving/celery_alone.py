@@ -10,7 +10,7 @@ WORKER = (
     *("-m", "celery", "--app", "serving.celery_alone:app", "worker", "--pool", "threads", "--concurrency", "1"),
     *("--without-gossip", "--without-mingle", "--without-heartbeat"),
 )
-READY = " ready."
+BANNER = "celery@"
 TASK = "start"
 
 

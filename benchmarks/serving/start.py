@@ -27,7 +27,7 @@ def measure(ground: Ground) -> Iterator[Measured]:
         broker = ground.broker(kind)
         url = broker.url + broker.endpoint_url.partition("://")[2] if isinstance(broker, Sqs) else broker.url
         marks, publisher = ground.directory(), celery_alone.make_app(url)
-        alone = ground.program(celery_alone.READY, *celery_alone.WORKER, BROKER_URL=url)
+        alone = ground.program(celery_alone.BANNER, *celery_alone.WORKER, BROKER_URL=url)
         with ground.service(kind) as service, alone:
             service.start_worker()
             service.start_api()

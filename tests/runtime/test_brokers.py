@@ -1,14 +1,18 @@
 """The wake-up calls on each broker: publishers and workers go on after whatever happened to the broker."""
 
 import contextlib
+import datetime
 import os
 import queue
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,12 @@ from celery import Celery
 from crewyard_runtime.jobs.brokers import MAX_WAITING, broker_of, celery_settings, ping
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.testing.servers import Broker, RabbitMQ, Sqs, Valkey
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 from redis import Redis
 
 TASK = "say"
@@ -48,6 +57,24 @@ def say_ready(**_):
 
 app.worker_main(["--quiet", "worker", "-P", "threads", "-c", "1", "-l", "WARNING"])
 """
+
+
+def self_signed(file: Path) -> Path:
+    """A key and its certificate for 127.0.0.1, in a file of PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    file.write_bytes(key.private_bytes(pem, *form) + certificate.public_bytes(pem))
+    return file
 
 
 class Worker:
@@ -306,19 +333,13 @@ def test_workers_that_come_and_go_leave_nothing_in_a_stream(valkey: Valkey, tmp_
     assert (group["consumers"], group["pending"], group["lag"], service.waiting()) == (1, 0, 0, 0)
 
 
-def test_a_key_of_another_type_is_named(valkey: Valkey, tmp_path: Path) -> None:
-    service = Service(valkey, tmp_path)
-    with Redis.from_url(valkey.url) as client:
-        client.set(service.queue, "mine")
-        with pytest.raises(OperationalError, match=f"the key '{service.queue}' of the broker is not a stream"):
-            service.publish("word")
-
-
 def test_a_worker_goes_on_when_a_key_of_another_type_was_in_the_way(valkey: Valkey, tmp_path: Path) -> None:
     service = Service(valkey, tmp_path)
     worker = service.worker()
     with Redis.from_url(valkey.url) as client:
         client.set(service.queue, "mine")
+        with pytest.raises(OperationalError, match=f"the key '{service.queue}' of the broker is not a stream"):
+            service.publish("word")
         client.delete(service.queue)
     assert service.wakes(worker, "after")
     service.close()
@@ -335,6 +356,24 @@ def test_a_password_and_the_number_of_a_database_are_used(valkey: Valkey, tmp_pa
     worker = service.worker()
     assert worker.hears("started word")
     service.close()
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "amqps"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(scheme: str, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "certificate.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = SecretStr(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        app = Celery(set_as_current=False)
+        app.conf.update(celery_settings(ServiceSettings(broker_url=url), 60))
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                context.wrap_socket(listener.accept()[0], server_side=True)
+
+        threading.Thread(target=accept, daemon=True).start()
+        with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+            ping(app, PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import re
 import shlex
 import shutil
@@ -12,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,46 +21,9 @@ import psutil
 import pytest
 from crewyard_runtime import cli, embedded
 from crewyard_runtime.testing.service import until
-from runtime.orders import make_project, start
+from runtime.orders import SECONDS, Command, make_project, start
 
-SECONDS = 60
 READY = " runs follow "
-
-
-class Command:
-    """A running command, what it has said, and the processes that it started."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        self.said: list[str] = []
-        for stream in (process.stdout, process.stderr):
-            threading.Thread(target=lambda lines=stream: self.said.extend(lines), daemon=True).start()
-
-    def until_said(self, words: str) -> str:
-        """The line that says it."""
-
-        def find() -> str | None:
-            assert self.process.poll() is None or words in self.text, f"it ended: {self.text}"
-            return next((line for line in list(self.said) if words in line), None)
-
-        return until(f"that it says {words!r} (it said: {self.text})", find, SECONDS)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.said)
-
-    def family(self) -> list[psutil.Process]:
-        """Every process below the command."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        """Send a signal, as a terminal does, and give the exit code."""
-        self.interrupt() if number == signal.SIGINT else self.process.send_signal(number)
-        return self.process.wait(SECONDS)
-
-    def interrupt(self) -> None:
-        """Ctrl-C: it is sent to the whole group."""
-        os.killpg(self.process.pid, signal.SIGINT)
 
 
 @pytest.fixture
@@ -103,14 +64,17 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def post(curl: str) -> dict[str, Any]:
-    """Send what a line with `curl` says, as a shell reads it."""
+def post(command: Command, curl: str) -> dict[str, Any]:
+    """Send to `dev` what a line with `curl` says, as a shell reads it."""
     _, _, url, *options = shlex.split(curl)
     given = dict(zip(options[::2], options[1::2], strict=True))
     headers = dict(
         header.split(": ", 1) for flag, header in zip(options[::2], options[1::2], strict=True) if flag == "-H"
     )
-    response = httpx.post(url, headers=headers, content=given["-d"].encode(), timeout=SECONDS)
+    try:
+        response = httpx.post(url, headers=headers, content=given["-d"].encode(), timeout=SECONDS)
+    except httpx.HTTPError as error:
+        pytest.fail(f"{error}; dev said: {command.text}")
     assert response.status_code == 202, response.text
     run: dict[str, Any] = response.json()
     return run
@@ -132,7 +96,7 @@ def dev(begin: Begin, **environment: str) -> tuple[Command, str]:
 
 def test_the_lines_that_dev_prints_work_as_they_stand_and_all_is_kept(begin: Begin, project: Path) -> None:
     command, curl = dev(begin)
-    run = post(curl)
+    run = post(command, curl)
     assert run["input"]["text"] == 'it\'s for "$HOME"'
     events = ended(command, run["id"])
     assert '"status": "succeeded"' in events
@@ -161,7 +125,7 @@ def test_dev_stands_a_model_in_where_no_key_is_set(begin: Begin, project: Path) 
     command.until_said(READY)
     command.until_said("a model server stands in")
     command.until_said("Elsewhere callers bring a token of https://login.example")
-    run = post(command.until_said("curl -sS http").strip())
+    run = post(command, command.until_said("curl -sS http").strip())
     assert "run.ended" in ended(command, run["id"])
 
 
@@ -208,7 +172,7 @@ def test_a_worker_that_dies_ends_dev(begin: Begin) -> None:
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
 def test_no_signal_leaves_a_process_of_dev(begin: Begin, number: signal.Signals) -> None:
     command, curl = dev(begin, GRACE_SECONDS="0")
-    run = post(curl.replace('"seconds": 0.3', '"seconds": 60'))
+    run = post(command, curl.replace('"seconds": 0.3', '"seconds": 60'))
     until("the start of the run", lambda: run["id"] in command.text and "started" in command.text)
     family = command.family()
     code = command.end(number)
@@ -218,7 +182,7 @@ def test_no_signal_leaves_a_process_of_dev(begin: Begin, number: signal.Signals)
 
 def test_a_second_signal_does_not_wait_for_the_run(begin: Begin, project: Path) -> None:
     command, curl = dev(begin, GRACE_SECONDS="3600")
-    run = post(curl.replace('"seconds": 0.3', '"seconds": 600'))
+    run = post(command, curl.replace('"seconds": 0.3', '"seconds": 600'))
     command.until_said("attempt 1 of a run")
     command.process.send_signal(signal.SIGTERM)
     command.until_said("another Ctrl-C")

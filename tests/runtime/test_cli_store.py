@@ -3,9 +3,6 @@
 import argparse
 import json
 import re
-import signal
-import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,11 +21,10 @@ from crewyard_runtime.store.schema import audit
 from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
 from crewyard_runtime.usage import Usage
-from runtime.orders import make_project, start
+from runtime.orders import SECONDS, Command, make_project, start
 from sqlalchemy import make_url, select, text
 
-SECONDS = 30
-Command = Callable[..., tuple[int, str, str]]
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +51,7 @@ def url_of(database: Database) -> str:
 
 
 @pytest.fixture
-def command(database: Database, tmp_path: Path) -> Command:
+def command(database: Database, tmp_path: Path) -> Run:
     """Run a command on the database in a project that has no model key: exit code, output and standard error."""
     (tmp_path / "platform.toml").write_text('framework = "crewai"\n')
 
@@ -101,7 +97,7 @@ def status_of(database: Database, run_id: UUID) -> str:
         return str(tx.execute(text("SELECT status FROM runs WHERE id = :id"), {"id": run_id}).scalar_one())
 
 
-def test_a_key_is_printed_alone_and_opens_with_its_rights(command: Command, database: Database) -> None:
+def test_a_key_is_printed_alone_and_opens_with_its_rights(command: Run, database: Database) -> None:
     code, out, err = command("keys", "create", "Ålice, the second", "--operator")
     with database.transaction() as tx:
         principal = keys.find(tx, out.removesuffix("\n"))
@@ -112,7 +108,7 @@ def test_a_key_is_printed_alone_and_opens_with_its_rights(command: Command, data
     assert "cannot be shown again" in err
 
 
-def test_keys_are_listed_with_their_rights_and_without_their_secrets(command: Command, database: Database) -> None:
+def test_keys_are_listed_with_their_rights_and_without_their_secrets(command: Run, database: Database) -> None:
     with database.transaction() as tx:
         plain, mighty = keys.create(tx, "alice"), keys.create(tx, "bob", operator=True, may_act_for=True)
         keys.revoke(tx, plain)
@@ -130,9 +126,7 @@ def test_keys_are_listed_with_their_rights_and_without_their_secrets(command: Co
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["by its prefix", "by the whole key"])
-def test_a_revoked_key_opens_nothing_and_cannot_be_revoked_again(
-    command: Command, database: Database, whole: bool
-) -> None:
+def test_a_revoked_key_opens_nothing_and_cannot_be_revoked_again(command: Run, database: Database, whole: bool) -> None:
     with database.transaction() as tx:
         key = keys.create(tx, "alice")
     given = key if whole else key.split("_")[1]
@@ -145,7 +139,7 @@ def test_a_revoked_key_opens_nothing_and_cannot_be_revoked_again(
     assert key not in err
 
 
-def test_the_audit_names_keys_by_their_prefix(command: Command, database: Database) -> None:
+def test_the_audit_names_keys_by_their_prefix(command: Run, database: Database) -> None:
     key = command("keys", "create", "alice")[1].strip()
     command("keys", "revoke", key)
     subject = f"key:{key.split('_')[1]}"
@@ -168,38 +162,38 @@ def refuse(group: ModuleType, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["migrate", "prune"])
-def test_the_schema_and_old_runs_are_tended_without_a_model_key(command: Command, name: str) -> None:
+def test_the_schema_and_old_runs_are_tended_without_a_model_key(command: Run, name: str) -> None:
     assert command(name)[::2] == (0, "")
 
 
-def test_a_database_without_tables_names_the_command_that_makes_them(command: Command, postgres: Postgres) -> None:
+def test_a_database_without_tables_names_the_command_that_makes_them(command: Run, postgres: Postgres) -> None:
     code, _, err = command("keys", "list", DATABASE_URL=postgres.url)
     assert code == 1
     assert "run the command `migrate`" in err
     assert "Traceback" not in err
 
 
-def test_a_database_that_is_not_there_is_one_sentence(command: Command) -> None:
+def test_a_database_that_is_not_there_is_one_sentence(command: Run) -> None:
     code, _, err = command("runs", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert code == 1
     assert "the database cannot be used" in err
     assert "Traceback" not in err
 
 
-def test_a_database_url_of_another_kind_is_told_as_by_check(command: Command) -> None:
+def test_a_database_url_of_another_kind_is_told_as_by_check(command: Run) -> None:
     code, _, err = command("runs", "list", DATABASE_URL="mysql://x")
     assert code == 78
     assert "DATABASE_URL" in err
 
 
-def test_runs_are_listed_newest_first(command: Command, database: Database) -> None:
+def test_runs_are_listed_newest_first(command: Run, database: Database) -> None:
     ids = [submit(database) for _ in range(3)]
     code, out, _ = command("runs", "list", "--limit", "2")
     assert code == 0
     assert re.findall(r"[0-9a-f-]{36}", out) == [str(ids[2]), str(ids[1])]
 
 
-def test_runs_are_listed_by_status(command: Command, database: Database) -> None:
+def test_runs_are_listed_by_status(command: Run, database: Database) -> None:
     done = submit(database)
     finish(database)
     waiting = submit(database)
@@ -214,7 +208,7 @@ def test_a_list_that_cannot_be_is_refused(arguments: tuple[str, str]) -> None:
     refuse(cli.runs, "runs", "list", *arguments)
 
 
-def test_a_run_is_shown_with_the_errors_of_its_attempts(command: Command, database: Database) -> None:
+def test_a_run_is_shown_with_the_errors_of_its_attempts(command: Run, database: Database) -> None:
     run_id = submit(database, max_attempts=2)
     chain = [ErrorLink(type="ValueError", message="no such customer", where="crm.py:7 in find")]
     lost = Outcome(run_id="", status="failed", died=True, error=Failure(reason="It was short of memory.", chain=chain))
@@ -230,7 +224,7 @@ def test_a_run_is_shown_with_the_errors_of_its_attempts(command: Command, databa
     assert "\x1b" not in out, "a model's answer drives no terminal"
 
 
-def test_a_run_is_shown_as_the_gateway_shows_it(command: Command, database: Database) -> None:
+def test_a_run_is_shown_as_the_gateway_shows_it(command: Run, database: Database) -> None:
     run_id = submit(database)
     finish(database, "failed", Failure(reason="It failed."), cost_usd=0.25)
     shown = json.loads(command("runs", "show", str(run_id), "--json")[1])
@@ -239,7 +233,7 @@ def test_a_run_is_shown_as_the_gateway_shows_it(command: Command, database: Data
     assert [attempt["error"]["reason"] for attempt in shown["attempts"]] == ["It failed."]
 
 
-def test_the_first_characters_of_an_id_are_enough(command: Command, database: Database) -> None:
+def test_the_first_characters_of_an_id_are_enough(command: Run, database: Database) -> None:
     run_id = submit(database, UUID("12345678-0000-4000-8000-000000000001"))
     submit(database, UUID("12345679-0000-4000-8000-000000000001"))
     for given in ("12345678", "12345678-00", "123456780000400080000000000000" + "01", str(run_id).upper()):
@@ -258,7 +252,7 @@ def test_the_first_characters_of_an_id_are_enough(command: Command, database: Da
     ],
 )
 def test_an_id_that_means_no_run_is_one_sentence(
-    command: Command, database: Database, given: str, code: int, said: str
+    command: Run, database: Database, given: str, code: int, said: str
 ) -> None:
     submit(database, UUID("12345678-0000-4000-8000-000000000001"))
     submit(database, UUID("12345679-0000-4000-8000-000000000001"))
@@ -269,59 +263,46 @@ def test_an_id_that_means_no_run_is_one_sentence(
 
 
 @pytest.mark.parametrize("action", ["follow", "cancel", "retry"])
-def test_every_action_needs_a_run(command: Command, action: str) -> None:
+def test_every_action_needs_a_run(command: Run, action: str) -> None:
     code, out, err = command("runs", action, "abcd")
     assert (code, out) == (1, "")
     assert err.startswith("There is no run")
 
 
+@pytest.fixture
+def follower(database: Database, tmp_path: Path) -> Iterator[Command]:
+    """A command that follows a run, which is queued."""
+    run_id = submit(database)
+    command = Command(start(tmp_path, "runs", "follow", str(run_id), DATABASE_URL=url_of(database)))
+    command.until_said("run.queued")
+    yield command
+    command.process.kill()
+    command.process.wait()
+
+
 @pytest.mark.parametrize(("status", "code"), [("succeeded", 0), ("failed", 1)])
-def test_a_run_is_followed_to_its_end(database: Database, tmp_path: Path, status: str, code: int) -> None:
-    submit(database)
-    follower, claimed = follow(database, tmp_path), claim(database)
-    until_said(follower, "attempt.started")
+def test_a_run_is_followed_to_its_end(follower: Command, database: Database, status: Any, code: int) -> None:
+    claimed = claim(database)
+    follower.until_said("attempt.started")
     with database.transaction() as tx:
         assert events.append_if_held(tx, claimed.id, 1, [("tool.called", {"tool": "look\x1b", "n": 1})])
-    until_said(follower, '"n": 1')
+    assert "\x1b" not in follower.until_said('"n": 1')
     error = None if status == "succeeded" else Failure(reason="It failed.")
     with database.transaction() as tx:
-        assert runs.finish(tx, claimed, Outcome(run_id="", status=status, error=error))  # type: ignore[arg-type]
-    out, _ = follower.communicate(timeout=SECONDS)
-    assert follower.returncode == code
-    assert "run.ended" in out
-    assert re.search(rf"status +{status}", out)
+        assert runs.finish(tx, claimed, Outcome(run_id="", status=status, error=error))
+    assert follower.process.wait(SECONDS) == code
+    follower.until_said("run.ended")
+    assert re.search(rf"status +{status}", follower.text)
 
 
-def test_a_follower_that_leaves_lets_the_run_be(database: Database, tmp_path: Path) -> None:
-    run_id = submit(database)
-    follower = follow(database, tmp_path)
-    until_said(follower, "run.queued")
-    follower.send_signal(signal.SIGINT)
-    _, err = follower.communicate(timeout=SECONDS)
-    assert follower.returncode == 130
-    assert "The run goes on" in err
-    assert status_of(database, run_id) == "queued"
-
-
-def follow(database: Database, place: Path) -> "subprocess.Popen[str]":
-    """A follower of the only run."""
+def test_a_follower_that_leaves_lets_the_run_be(follower: Command, database: Database) -> None:
+    assert follower.end() == 130
+    follower.until_said("The run goes on")
     with database.transaction() as tx:
-        run_id = runs.page(tx, None).runs[0].id
-    return start(place, "runs", "follow", str(run_id), DATABASE_URL=url_of(database))
+        assert [run.status for run in runs.page(tx, None).runs] == ["queued"]
 
 
-def until_said(process: "subprocess.Popen[str]", words: str) -> str:
-    """The line that says it."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and (line := process.stdout.readline()):
-        if words in line:
-            return line
-    process.kill()
-    return pytest.fail(f"it never said {words!r}, but {process.communicate()}")
-
-
-def test_a_queued_run_is_cancelled_at_once(command: Command, database: Database) -> None:
+def test_a_queued_run_is_cancelled_at_once(command: Run, database: Database) -> None:
     run_id = submit(database)
     code, out, _ = command("runs", "cancel", str(run_id))
     assert (code, out) == (0, f"the run {run_id} is cancelled\n")
@@ -329,7 +310,7 @@ def test_a_queued_run_is_cancelled_at_once(command: Command, database: Database)
     assert audited(database) == [("cli", "run.cancelled", str(run_id))]
 
 
-def test_a_running_run_is_cancelled_by_its_worker(command: Command, database: Database) -> None:
+def test_a_running_run_is_cancelled_by_its_worker(command: Run, database: Database) -> None:
     run_id = submit(database)
     claimed = claim(database)
     code, out, _ = command("runs", "cancel", str(run_id))
@@ -339,14 +320,14 @@ def test_a_running_run_is_cancelled_by_its_worker(command: Command, database: Da
         assert runs.renew(tx, claimed, 30) is False
 
 
-def test_an_ended_run_is_not_cancelled(command: Command, database: Database) -> None:
+def test_an_ended_run_is_not_cancelled(command: Run, database: Database) -> None:
     run_id = submit(database)
     finish(database)
     assert command("runs", "cancel", str(run_id))[1] == f"the run {run_id} has ended already: succeeded\n"
     assert audited(database) == []
 
 
-def test_a_run_that_failed_is_queued_again(command: Command, database: Database) -> None:
+def test_a_run_that_failed_is_queued_again(command: Run, database: Database) -> None:
     run_id = submit(database)
     finish(database, "failed", Failure(reason="It failed."))
     assert command("runs", "retry", str(run_id), MAX_ATTEMPTS="7")[0] == 0
@@ -357,7 +338,7 @@ def test_a_run_that_failed_is_queued_again(command: Command, database: Database)
     assert audited(database) == [("cli", "run.retried", str(run_id))]
 
 
-def test_a_success_is_not_done_again(command: Command, database: Database) -> None:
+def test_a_success_is_not_done_again(command: Run, database: Database) -> None:
     run_id = submit(database)
     finish(database)
     code, out, err = command("runs", "retry", str(run_id))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -258,6 +259,22 @@ def test_a_server_without_a_keeper_is_joined_and_stopped(directory: Path, comman
     second = command()
     assert second.url == first.url
     assert second.leave() == "True"
+    gone(directory)
+
+
+@pytest.mark.parametrize("end", [Command.leave, Command.kill])
+def test_a_server_ends_though_its_directory_was_deleted(
+    kind: str, directory: Path, command: Commands, end: Callable[[Command], object]
+) -> None:
+    first = command()
+    assert first.url
+    while directory.exists():  # the server may write meanwhile
+        shutil.rmtree(directory, ignore_errors=True)
+    with SERVERS[kind](directory) as url:
+        end(first)
+        write(url, "in another server")
+        assert url != first.url
+        assert read(url) == ["in another server"]
     gone(directory)
 
 

@@ -204,6 +204,15 @@ def _reason(log: str) -> str:
     return " ".join(" ".join(lines[first:][:4]).split())
 
 
+def _popen(command: list[str], **how: Any) -> int:
+    # A session of its own: Ctrl-C in the terminal is for the commands, and they need the server until they end.
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **{**quiet, **how})
+    # Another command may stop it; without this it would stay as a zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process.pid
+
+
 class _Server(ABC):
     name: ClassVar[str]
     variable: ClassVar[str]
@@ -212,6 +221,8 @@ class _Server(ABC):
     def __init__(self, directory: Path) -> None:
         # Of its own, because its files are named alike for each server, and no other user may read the password.
         self.directory = directory.resolve() / self.name.lower()
+        self.pid: int | None = None
+        self.lock: IO[bytes]
 
     @abstractmethod
     def command(self, port: int) -> list[str]:
@@ -248,11 +259,11 @@ class _Server(ABC):
 
     def lives(self) -> bool:
         """Whether a process of the server is there, ready or not."""
-        with contextlib.suppress(FileNotFoundError), (self.directory / "server").open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
         return False
 
     def join(self) -> str:
@@ -263,17 +274,17 @@ class _Server(ABC):
             if not self.lives():
                 if attempts == ATTEMPTS:
                     raise self.not_started(self.said)
-                if attempts == 0:
-                    self._popen([sys.executable, "-I", "-S", __file__, self.name, str(self.directory.parent)], cwd="/")
                 attempts += 1
                 self.start()
             port = int((self.directory / "port").read_text())
             if self.answers(port):
+                self.learn()
                 return self.url(port)
             time.sleep(POLL_SECONDS)
         raise self.not_started(f"it does not answer on port {port} within {START_SECONDS} s, and said: {self.said}")
 
     def start(self) -> None:
+        # Another opening of the file than `self.lock`: this one's lock is the server's alone.
         with (self.directory / "server").open("ab") as lock, self.write("log", "").open("ab") as log:
             port = free_port()
             command = self.command(port)
@@ -281,33 +292,35 @@ class _Server(ABC):
             # The server is not alive, so this names nobody or somebody else's process, which Postgres would shun.
             (self.directory / self.pid_file).unlink(missing_ok=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            output: dict[str, Any] = {"stdout": log, "stderr": log, **self.how()}
-            self._popen(command, pass_fds=[lock.fileno()], **output)
+            self.pid = _popen(command, stdout=log, stderr=log, pass_fds=[lock.fileno()], **self.how())
+        # Opened anew for the same reason, and here, because the keeper may find the directory deleted.
+        with _opened(self.directory) as (lock, users):
+            files = [lock.fileno(), users.fileno()]
+            keeper = [sys.executable, "-I", "-S", __file__, self.name, self.directory.parent, self.pid, *files]
+            _popen(list(map(str, keeper)), cwd="/", pass_fds=files)
+
+    def learn(self) -> None:
+        """Note the server's number, unless its directory was deleted meanwhile, and perhaps made anew for another."""
+        # The file is missing, or empty, while the server starts.
+        with contextlib.suppress(FileNotFoundError, IndexError):
+            if os.path.samestat(os.fstat(self.lock.fileno()), (self.directory / "server").stat()):
+                self.pid = int((self.directory / self.pid_file).read_text().split()[0])
 
     def stop(self) -> None:
         """Stop the server if it lives, and wait until it is gone; call it with `users` held alone."""
         deadline = time.monotonic() + STOP_SECONDS
-        told = 0
+        told = None
         while self.lives() and time.monotonic() < deadline:
-            # The file is missing, or empty, while the server starts.
-            with contextlib.suppress(FileNotFoundError, IndexError, ProcessLookupError):
-                pid = int((self.directory / self.pid_file).read_text().split()[0])
-                if pid != told:
-                    os.kill(pid, signal.SIGINT)
-                    told = pid
+            self.learn()
+            if self.pid and self.pid != told:
+                told = self.pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGINT)
             time.sleep(POLL_SECONDS)
 
     def not_started(self, why: object) -> ServerNotStarted:
         msg = f"{self.name} cannot start in {self.directory} ({why}): mend that, or set {self.variable}."
         return ServerNotStarted(msg)
-
-    @staticmethod
-    def _popen(command: list[str], **how: Any) -> None:
-        # A session of its own: Ctrl-C in the terminal is for the commands, and they need the server until they end.
-        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **{**quiet, **how})
-        # Another command may stop it; without this it would stay as a zombie.
-        threading.Thread(target=process.wait, daemon=True).start()
 
 
 class _Postgres(_Server):
@@ -352,7 +365,7 @@ def _shared(server: _Server) -> Iterator[str]:
         try:
             server.directory.mkdir(parents=True, exist_ok=True)
             server.directory.chmod(0o700)
-            users = stack.enter_context((server.directory / "users").open("ab"))
+            server.lock, users = stack.enter_context(_opened(server.directory))
             stack.callback(_leave, server, users)
             with (server.directory / "starting").open("ab") as starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
@@ -363,17 +376,25 @@ def _shared(server: _Server) -> Iterator[str]:
         yield url
 
 
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    with (directory / "server").open("ab") as lock, (directory / "users").open("ab") as users:
+        yield lock, users
+
+
 def _leave(server: _Server, users: IO[bytes]) -> None:
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         server.stop()
 
 
-def _keep(server: _Server) -> None:
-    with (server.directory / "users").open("ab") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        server.stop()
+def _keep(name: str, directory: str, *numbers: str) -> None:
+    server = {"Postgres": _Postgres, "Valkey": _Valkey}[name](Path(directory))
+    server.pid, lock, users = map(int, numbers)
+    server.lock = open(lock, "ab")  # noqa: PTH123, SIM115 - an open file; closed at the end of the process
+    fcntl.flock(users, fcntl.LOCK_EX)
+    server.stop()
 
 
 if __name__ == "__main__":
-    _keep({"Postgres": _Postgres, "Valkey": _Valkey}[sys.argv[1]](Path(sys.argv[2])))
+    _keep(*sys.argv[1:])

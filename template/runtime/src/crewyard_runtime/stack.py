@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,9 @@ def serve(
         children = stack.enter_context(Children(interrupts, service.grace_seconds, show))
         gateway = children.start("api", _command("api", "--host", HOST, "--port", str(port)), environment)
         made = [children.start(f"worker-{n}", _command("worker"), environment) for n in range(1, workers + 1)]
-        children.wait_until(lambda: _listens(port), READY_SECONDS, f"the start of {gateway.name}")
-        for worker in made:
-            children.wait_until(
-                lambda: worker.has_said(" is ready for "),  # noqa: B023 - called before the next turn
-                READY_SECONDS,
-                f"the start of {worker.name}",
-            )
+        # Asked of themselves: on its port there could be somebody else.
+        for child, words in [(gateway, "Uvicorn running on"), *((worker, " is ready for ") for worker in made)]:
+            children.wait_until(partial(child.has_said, words), READY_SECONDS, f"the start of {child.name}")
         yield Stack(f"http://{HOST}:{port}", database, children, made)
 
 
@@ -116,8 +113,3 @@ def _no_proxy() -> dict[str, str]:
 
 def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "crewyard_runtime", *arguments]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0

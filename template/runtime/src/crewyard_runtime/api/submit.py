@@ -26,13 +26,16 @@ MOST_KEY = 255  # characters
 MOST_URL = 2_000  # characters
 
 # What is documented of a URL; `webhook_url.check` takes the hosts that the settings name, too.
-URL = r"^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.){1,4}[a-z]{2,20}(:(443|8443))?(/[A-Za-z0-9._~/?=&%-]*)?$"
+URL = r"^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.){1,4}[a-z]{2,20}(:(443|8443))?(/[A-Za-z0-9._~/?=&-]*)?$"
 
 IdempotencyKey = Annotated[
     Annotated[str, Field(min_length=1, max_length=MOST_KEY, pattern="^[ -~]+$")] | SkipJsonSchema[None],
     Header(alias="Idempotency-Key", description="the same key with the same request gives the run of the first one"),
 ]
-Url = Annotated[str, Field(json_schema_extra={"pattern": URL})] | SkipJsonSchema[None]
+Url = (
+    Annotated[str, Field(max_length=MOST_URL, json_schema_extra={"format": "uri", "pattern": URL})]
+    | SkipJsonSchema[None]
+)
 
 
 class Submits:
@@ -80,6 +83,7 @@ class Submits:
         return Header(
             alias="Webhook-URL",
             description="where to send, signed, how the run ended: a public host, by https",
+            examples=["https://example.com/hook"],
             include_in_schema=self._settings.webhook_secret is not None,
         )
 
