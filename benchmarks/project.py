@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import copier
@@ -52,3 +53,18 @@ def render(template: Path, place: Path) -> Path:
     """A project of the default answers."""
     copier.run_copy(str(template), place, vcs_ref="HEAD", defaults=True, quiet=True)
     return place
+
+
+def importable(project: Path) -> Path:
+    """Where Python finds a project's package and its applications, for this repository's own environment."""
+    source = project / "src"
+    declared = source / "project-1.0.dist-info"
+    declared.mkdir()
+    (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: project\nVersion: 1.0\n")
+    groups = tomllib.loads((project / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {what}\n" for name, what in points.items())
+        for group, points in groups.items()
+    ]
+    (declared / "entry_points.txt").write_text("".join(lines))
+    return source

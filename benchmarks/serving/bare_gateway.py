@@ -12,8 +12,6 @@ from pydantic import BaseModel
 from sqlalchemy import JSON, Column, MetaData, Table, Uuid, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
-FACTORY = "serving.bare_gateway:create_app"
-
 
 class Order(BaseModel):
     """What is posted."""

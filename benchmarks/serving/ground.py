@@ -10,15 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from crewyard_runtime import stack
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.testing.servers import Broker, Postgres, RabbitMQ, Sqs, Valkey
-from crewyard_runtime.testing.service import Service, new_database, until, variables_of
+from crewyard_runtime.testing.service import OWN, Service, new_database, until, variables_of
+from project import importable, publish, render
 from psutil import Process
 from sqlalchemy import make_url
 
 BENCHMARKS = Path(__file__).parent.parent
+CREW, TICKET = "support", {"subject": "Invoice", "body": "Where do I find my last invoice?"}
 BROKERS: dict[str, type[Broker]] = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}
 DEFAULTS = {"SWEEP_SECONDS": "1"}  # a service for tests sweeps more often than one that is not told
 
@@ -66,6 +69,18 @@ class Ground:
         """A service with no process yet, by default of the faulty application. options: see Service."""
         broker = variables_of(self.broker(kind))
         return Service(self.directory(), self.database(), broker, DEFAULTS | (variables or {}), **options)
+
+    @cached_property
+    def _project(self) -> Path:
+        return importable(render(publish(self.place / "template"), self.place / "project"))
+
+    def crew_service(self, model_url: str) -> Service:
+        """A service of the default project's crew, whose model is at `model_url`."""
+        model = stack.model_server_settings(model_url)
+        variables = {name.upper(): value for name, value in model.items()}
+        return self.service(
+            variables={"FRAMEWORK": "crewai", "PYTHONPATH": str(self._project), **variables}, program=OWN
+        )
 
     @contextmanager
     def program(self, ready: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:

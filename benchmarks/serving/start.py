@@ -13,6 +13,7 @@ from crewyard_runtime.store import events
 from crewyard_runtime.testing.servers import Sqs
 from crewyard_runtime.testing.service import Service, until
 from report import Measured
+
 from serving import celery_alone
 from serving.client import Client
 from serving.ground import BROKERS, Ground

@@ -25,7 +25,9 @@ def measure(ground: Ground) -> Iterator[Measured]:
                 taken[workers].append(_seconds(ground, workers, model.url))
     rates = {workers: workers * RUNS_OF_EACH / statistics.median(seconds) for workers, seconds in taken.items()}
     for workers in WORKERS[1:]:
-        yield Measured(f"throughput, {workers} workers", rates[workers], workers * rates[1], "runs/s", 0.97, at_least=True)
+        yield Measured(
+            f"throughput, {workers} workers", rates[workers], workers * rates[1], "runs/s", 0.97, at_least=True
+        )
 
 
 def _seconds(ground: Ground, workers: int, model_url: str) -> float:

@@ -93,11 +93,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def make_key(database_url: str, owner: str | None = None, **rights: bool) -> str:
+def make_key(database_url: str, owner: str | None = None, operator: bool = False, may_act_for: bool = False) -> str:
     """An API key; of a new user, if none is named."""
     database = Database(database_url, 1)
     with database.transaction() as tx:
-        key = keys.create(tx, owner or uuid.uuid4().hex, **rights)
+        key = keys.create(tx, owner or uuid.uuid4().hex, operator, may_act_for)
     database.close()
     return key
 
@@ -105,14 +105,16 @@ def make_key(database_url: str, owner: str | None = None, **rights: bool) -> str
 class Gateway:
     """A gateway as `my-crew api` starts it. `with Gateway(directory, database_url, workers=4) as gateway:`"""
 
-    def __init__(self, directory: Path, database_url: str, workers: int = 1, **variables: str) -> None:
+    def __init__(
+        self, directory: Path, database_url: str, variables: dict[str, str] | None = None, workers: int = 1
+    ) -> None:
         self.database_url = database_url
         self.url = f"http://127.0.0.1:{free_port()}"
         self.log = directory / f"gateway-{uuid.uuid4().hex[:6]}.log"
         self._workers = workers
         # The broker of most tests is a port that nobody listens on.
         broker = {"BROKER": "redis", "BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"}
-        self._variables = {"DATABASE_URL": database_url, **broker, **variables}
+        self._variables = {"DATABASE_URL": database_url, **broker, **(variables or {})}
 
     def __enter__(self) -> Self:
         port = self.url.rpartition(":")[2]

@@ -31,7 +31,7 @@ def gateway(postgres: Postgres, empty_database: str, tmp_path_factory: pytest.Te
         "BODY_BYTES": str(BODY_BYTES),
     }
     database = new_database(postgres.url, empty_database)
-    with Gateway(tmp_path_factory.mktemp("gateway"), database, **variables) as made:
+    with Gateway(tmp_path_factory.mktemp("gateway"), database, variables) as made:
         yield made
 
 

@@ -133,7 +133,7 @@ def test_more_events_than_one_page_are_all_told(gateway: Gateway, user: httpx.Cl
         assert [int(each["id"]) for each in stream] == list(range(1, 1_104))
 
 
-@pytest.mark.parametrize("last", [3, 4, 2**31 - 1])
+@pytest.mark.parametrize("last", [3, 4, 2**31])
 def test_the_stream_of_an_ended_run_ends(gateway: Gateway, user: httpx.Client, last: int) -> None:
     run = Run(user, gateway.database_url)
     run.end()
@@ -169,10 +169,10 @@ def test_many_follow_one_run_and_one_connection_listens(gateway: Gateway, user: 
         stream.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("last", ["x", "-1", "2147483648", "1.5"])
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "1" * 11, "٣"])
 def test_a_number_that_is_none_is_refused(user: httpx.Client, last: str) -> None:
     run_id = user.post("/runs/mail", json={"text": "a"}).json()["id"]
-    assert user.get(f"/runs/{run_id}/events", headers={"Last-Event-ID": last}).status_code == 422
+    assert user.get(f"/runs/{run_id}/events", headers={b"Last-Event-ID": last.encode()}).status_code == 422
 
 
 def test_a_stream_of_nothing_is_not_found(user: httpx.Client) -> None:
@@ -205,7 +205,10 @@ def _told(run: Run, kind: str) -> bool:
 def test_a_gateway_that_has_to_stop_ends_its_streams(
     postgres: Postgres, empty_database: str, tmp_path: Path, workers: int, sent: signal.Signals
 ) -> None:
-    with Gateway(tmp_path, new_database(postgres.url, empty_database), workers) as gateway, gateway.client() as user:
+    with (
+        Gateway(tmp_path, new_database(postgres.url, empty_database), workers=workers) as gateway,
+        gateway.client() as user,
+    ):
         run_id = user.post("/runs/mail", json={"text": "a"}).json()["id"]
         streams = [following(user, f"/runs/{run_id}") for _ in range(8)]
         opened = [stream.__enter__() for stream in streams]

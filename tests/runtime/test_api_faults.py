@@ -106,7 +106,7 @@ def test_a_database_without_tables_is_named(postgres: Postgres, tmp_path: Path) 
 def test_without_the_broker_runs_are_taken_in(database_url: str, tmp_path: Path) -> None:
     broker = Valkey(tmp_path / "valkey")
     url = broker.url.replace("://", "://:sesame@")
-    with Gateway(tmp_path, database_url, BROKER_URL=url) as gateway, gateway.client() as user:
+    with Gateway(tmp_path, database_url, {"BROKER_URL": url}) as gateway, gateway.client() as user:
         started = time.monotonic()
         assert [post(user).status_code for _ in range(5)] == [202] * 5
         assert time.monotonic() - started < 5
@@ -114,7 +114,7 @@ def test_without_the_broker_runs_are_taken_in(database_url: str, tmp_path: Path)
         assert detail.startswith("The broker is not available")
         assert "database" not in detail
         assert "sesame" not in detail
-    with broker, Gateway(tmp_path, database_url, BROKER_URL=broker.url) as gateway, gateway.client() as user:
+    with broker, Gateway(tmp_path, database_url, {"BROKER_URL": broker.url}) as gateway, gateway.client() as user:
         assert user.get("/readyz").json() == {"status": "ok"}
         broker.stop()
         assert_unavailable(user.get("/readyz"))

@@ -4,19 +4,19 @@ An application without a framework does what these tests ask of it, on the proje
 """
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import psutil
 import pytest
 from crewyard_runtime.store import events, runs
 from crewyard_runtime.testing.failures import guard
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.servers import Broker, Postgres
-from crewyard_runtime.testing.service import LEASE_SECONDS, Service, freeze, thaw, until
-from sqlalchemy import select
+from crewyard_runtime.testing.service import LEASE_SECONDS, Service, freeze, lives, thaw, until
+from sqlalchemy import text
 
 SLACK = 2  # seconds beyond the lease within which a run must be in other hands
 A_WHILE = LEASE_SECONDS * 2
@@ -55,7 +55,7 @@ def guard_silence(model_server: ModelServer, run_id: UUID, process: int | None, 
     """Fail as F19 if the first attempt called the model `allowed` seconds after `since`, or if its process lives."""
     late = [at for at in calls(model_server, run_id) if at > since + allowed]
     seen = [f"attempt 1 called the model {len(late)} times after it had lost its run"] if late else []
-    guard("F19", seen + (["the process of attempt 1 lives"] if process and psutil.pid_exists(process) else []))
+    guard("F19", seen + (["the process of attempt 1 lives"] if process and lives(process) else []))
 
 
 @pytest.mark.parametrize("stage", ["claimed", "running", "recording"])
@@ -68,8 +68,8 @@ def test_a_killed_worker_loses_no_run(service: Service, model_server: ModelServe
         process = process_of(model_server, run_id) if stage != "claimed" else None
         if stage == "recording":
             # While its row is locked, the end of the run cannot be recorded.
-            tx.execute(select(runs.runs).where(runs.runs.c.id == run_id).with_for_update())
-            until("the end of the work", lambda: process and not psutil.pid_exists(process))
+            tx.execute(text("SELECT 1 FROM runs WHERE id = :id FOR UPDATE"), {"id": run_id})
+            until("the end of the work", lambda: process and not lives(process))
         service.kill_only(worker)
         killed = time.time()
     until("another attempt", lambda: service.run(run_id).attempt == 2, LEASE_SECONDS + SLACK)
@@ -112,6 +112,11 @@ def test_a_killed_database_loses_no_run(service: Service, postgres: Postgres) ->
     one_end(service, ids)
 
 
+def until_dead(worker: "subprocess.Popen[bytes]") -> None:
+    """Wait for the end of a process."""
+    until("the death of the worker", lambda: worker.poll() is not None)
+
+
 def _restart(broker: Broker) -> None:
     broker.restart()
 
@@ -133,8 +138,7 @@ def test_a_broker_that_forgets_loses_no_run(service: Service, broker: Broker, fa
 def test_a_poison_run_is_dead_in_the_end(service: Service) -> None:
     [poison] = service.submit({"then": "kill_its_worker"}, max_attempts=2)
     for _ in range(2):
-        worker = service.start_worker()
-        until("the death of the worker", lambda worker=worker: worker.poll() is not None)
+        until_dead(service.start_worker())
     [innocent] = service.submit({"text": "innocent"})
     service.start_worker()
     one_end(service, [poison], "dead")
@@ -144,7 +148,7 @@ def test_a_poison_run_is_dead_in_the_end(service: Service) -> None:
     assert all(error["reason"] for error in errors)
     with service.database.transaction() as tx:
         runs.retry(tx, poison, max_attempts=1)
-    until("the death of the worker", lambda: service.processes[-1].poll() is not None)
+    until_dead(service.processes[-1])
 
 
 def test_a_run_whose_process_dies_is_tried_again_and_dead_in_the_end(service: Service) -> None:
@@ -230,8 +234,7 @@ def test_many_runs_end_once_each_however_many_workers(service: Service, workers:
 def test_a_long_queue_does_not_fill_the_broker(service: Service, broker: Broker) -> None:
     service.submit(*[{"seconds": 60}] * 3, *[{"text": "waits"}] * 10_000)
     workers = service.start_workers(2)
-    for worker in workers:
-        until("the first claim", lambda worker=worker: "attempt 1 of a run" in service.log(worker))
+    until("the first claims", lambda: all("attempt 1 of a run" in service.log(worker) for worker in workers))
     time.sleep(0.5 * 5)  # five sweeps of each worker, whose result is that nothing happens
     length = service.queue_length()
     guard("F19", [f"{length} wake-up calls wait at the broker"] if length > 10 else [])

@@ -1,10 +1,9 @@
 """The gateway: who asks gets their own runs alone, a request sent twice is one run, and nothing holds it up."""
 
-import signal
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 import pytest
 from crewyard_runtime.testing.failures import guard
 from crewyard_runtime.testing.servers import Postgres
-from crewyard_runtime.testing.service import Service, freeze, thaw, until
+from crewyard_runtime.testing.service import Service, until
 from sqlalchemy import text
 
 FRAMEWORKS = ("crewai", "autogen", "autogen_agentchat", "agent_framework", "litellm", "langchain", "openai")
@@ -68,9 +67,10 @@ def test_a_user_sees_no_run_of_another(service: Service) -> None:
     service.start_api()
     with client(service, service.key("alice")) as alice, client(service, service.key("bob")) as bob:
         run = alice.post("/runs/faulty", json={"text": "alice's"}).headers["location"]
+        tried = [("GET", run), ("GET", f"{run}/events"), ("POST", f"{run}/cancel"), ("POST", f"{run}/retry")]
         seen = [
             f"{method} {path} answers {answer.status_code} to another user"
-            for method, path in (("GET", run), ("GET", f"{run}/events"), ("POST", f"{run}/cancel"), ("POST", f"{run}/retry"))
+            for method, path in tried
             if (answer := bob.request(method, path)).status_code != 404
         ]
         listed = [item["id"] for item in bob.get("/runs").json()["items"]]
@@ -157,6 +157,4 @@ def test_the_gateway_imports_no_framework() -> None:
 
 
 def _with(variables: dict[str, str]) -> dict[str, str]:
-    import os
-
     return {**os.environ, **variables, "OPENAI_API_KEY": "offline"}

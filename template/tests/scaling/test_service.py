@@ -6,12 +6,12 @@ from typing import Any
 import httpx
 import pytest
 from crewyard_runtime import Application
+from crewyard_runtime.settings import plain
 from crewyard_runtime.testing.failures import guard
 from crewyard_runtime.testing.inputs import leaks, marked_inputs
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.plugin import with_examples
 from crewyard_runtime.testing.service import LEASE_SECONDS, OWN, Service, until
-from crewyard_runtime.settings import plain
 
 AT_ONCE = 10
 

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic.json_schema import SkipJsonSchema
 
 from crewyard_runtime.api.problems import Refused
 from crewyard_runtime.identity import Principal
@@ -56,7 +55,7 @@ async def _admitted(
         Security(HTTPBearer(auto_error=False, description="an API key, or a token of the OIDC issuer")),
     ],
     on_behalf_of: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Header(
             alias=ON_BEHALF_OF,
             description="one of the caller's own users, whose runs these are; only a key that may act for others",

@@ -6,7 +6,6 @@ from uuid import UUID
 from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.admission import Caller
@@ -19,7 +18,7 @@ MOST_NUMBER = 2**31 - 1  # what the column holds
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # by browsers, by nginx
 
 LastEventId = Annotated[
-    Annotated[int, Field(ge=0, le=MOST_NUMBER)] | SkipJsonSchema[None],
+    Annotated[str, Field(pattern="^[0-9]{1,10}$")] | None,
     Header(alias="Last-Event-ID", description="the number of the last event that was received"),
 ]
 
@@ -43,7 +42,8 @@ class Follow:
         The stream ends after the event `run.ended`, and when the gateway stops: then come back with `Last-Event-ID`.
         """
         await run_in_threadpool(self._check, run_id, caller)
-        return EventStream(self._streams.follow(run_id, last_event_id or 0), headers=NOT_BUFFERED)
+        number = min(int(last_event_id or 0), MOST_NUMBER)
+        return EventStream(self._streams.follow(run_id, number), headers=NOT_BUFFERED)
 
     def _check(self, run_id: UUID, caller: Principal) -> None:
         with self._database.transaction() as tx:

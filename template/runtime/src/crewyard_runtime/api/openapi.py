@@ -65,18 +65,30 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI) -> None:
-    """Let the document of an application hold the models that only our descriptions name."""
+    """Let the document of an application hold the models that only our descriptions name, and no parameter be null."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schemas = generate()["components"]["schemas"]
-            for model in (Problem, Event):
-                schema = model.model_json_schema(ref_template=REF)
-                inner = schema.pop("$defs", {})
-                schemas.update(
-                    {NAME.format(model=name): each for name, each in {**inner, model.__name__: schema}.items()}
-                )
+            document = generate()
+            _add_models(document["components"]["schemas"])
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    for parameter in operation.get("parameters", []):
+                        parameter["schema"] = _not_null(parameter["schema"])
         return generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_models(schemas: dict[str, Any]) -> None:
+    for model in (Problem, Event):
+        schema = model.model_json_schema(ref_template=REF)
+        found = {**schema.pop("$defs", {}), model.__name__: schema}
+        schemas.update({NAME.format(model=name): each for name, each in found.items()})
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what may be left out; in Python it is None then, but a header or a query holds no null."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    return {**{key: schema[key] for key in schema if key != "anyOf"}, **kinds[0]} if len(kinds) == 1 else schema

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import Connection, Row
 
 from crewyard_runtime import logs
@@ -35,8 +34,8 @@ class Runs:
     def list(
         self,
         caller: Caller,
-        status: Annotated[Status | SkipJsonSchema[None], Query(description="only runs of this status")] = None,
-        cursor: Annotated[Cursor | SkipJsonSchema[None], Query(description="`next` of the page before")] = None,
+        status: Annotated[Status | None, Query(description="only runs of this status")] = None,
+        cursor: Annotated[Cursor | None, Query(description="`next` of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = 50,
     ) -> Response:
         """Runs, newest first."""

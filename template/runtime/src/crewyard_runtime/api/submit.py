@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import Body, Header, Request, Response
 from pydantic import BaseModel, Field
-from pydantic.json_schema import SkipJsonSchema
 
 from crewyard_runtime import logs
 from crewyard_runtime.api import intake, webhook_url
@@ -29,13 +28,10 @@ MOST_URL = 2_000  # characters
 URL = r"^https://([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.){1,4}[a-z]{2,20}(:(443|8443))?(/[A-Za-z0-9._~/?=&-]*)?$"
 
 IdempotencyKey = Annotated[
-    Annotated[str, Field(min_length=1, max_length=MOST_KEY, pattern="^[ -~]+$")] | SkipJsonSchema[None],
+    Annotated[str, Field(min_length=1, max_length=MOST_KEY, pattern="^[ -~]+$")] | None,
     Header(alias="Idempotency-Key", description="the same key with the same request gives the run of the first one"),
 ]
-Url = (
-    Annotated[str, Field(max_length=MOST_URL, json_schema_extra={"format": "uri", "pattern": URL})]
-    | SkipJsonSchema[None]
-)
+Url = Annotated[str, Field(max_length=MOST_URL, json_schema_extra={"format": "uri", "pattern": URL})] | None
 
 
 class Submits:

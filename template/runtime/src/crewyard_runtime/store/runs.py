@@ -11,7 +11,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, and_, func, insert, literal, select, text, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from crewyard_runtime.execution.messages import Failure, Outcome
@@ -117,19 +131,13 @@ def claim(
         _CLAIM,
         {"worker": worker, "applications": list(applications), "lease": lease_seconds, "bound": runs_per_user},
     ).one_or_none()
-    return None if row is None else _begin(tx, row, worker)
+    return None if row is None else _claim_of(row)
 
 
 def start_at_once(tx: Connection, run: NewRun, worker: str, lease_seconds: float) -> Claim:
     """Take a run in that whoever submits it also does: it never was in the queue of the workers."""
     submit(tx, run)
-    row = tx.execute(
-        update(runs)
-        .where(runs.c.id == run.id)
-        .values(status="running", attempt=1, worker=worker, lease_until=_after(lease_seconds), started_at=func.now())
-        .returning(*_CLAIMED)
-    ).one()
-    return _begin(tx, row, worker)
+    return _claim_of(tx.execute(_CLAIM_ONE, {"id": run.id, "worker": worker, "lease": lease_seconds}).one())
 
 
 def renew(tx: Connection, claim: Claim, lease_seconds: float) -> bool | None:
@@ -285,19 +293,39 @@ _ELIGIBLE = """
     ))
 """
 _MAY_START = text(f"SELECT EXISTS (SELECT 1 {_ELIGIBLE})")
-_CLAIM = text(f"""
-    UPDATE runs SET status = 'running', attempt = attempt + 1, worker = :worker,
-        started_at = coalesce(started_at, now()), lease_until = clock_timestamp() + make_interval(secs => :lease)
-    WHERE id = (SELECT id {_ELIGIBLE} ORDER BY queued_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, attempt, application, user_id, input, request_id
-""").columns(*_CLAIMED)
 
 
-def _begin(tx: Connection, row: Row[Any], worker: str) -> Claim:
-    claim = Claim(row.id, row.attempt, row.application, row.user_id, row.input, row.request_id)
-    tx.execute(insert(attempts).values(run_id=claim.id, number=claim.attempt, worker=worker, status="running"))
-    events.append(tx, claim.id, claim.attempt, "attempt.started", {"attempt": claim.attempt, "worker": worker})
-    return claim
+def _claiming(which: str) -> Any:
+    """The claim of one run: one statement, because whoever waits for an idle worker waits for each of its parts."""
+    statement = f"""
+        WITH run AS (
+            UPDATE runs SET status = 'running', attempt = attempt + 1, events = events + 1, worker = :worker,
+                lease_until = clock_timestamp() + make_interval(secs => :lease),
+                started_at = coalesce(started_at, now())
+            WHERE id = ({which})
+            RETURNING id, attempt, application, user_id, input, request_id, events
+        ), attempt AS (
+            INSERT INTO attempts (run_id, number, worker) SELECT id, attempt, :worker FROM run
+        ), event AS (
+            INSERT INTO events (run_id, number, attempt, kind, data)
+            SELECT id, events, attempt, 'attempt.started', json_build_object('attempt', attempt, 'worker', :worker)
+            FROM run
+        )
+        SELECT id, attempt, application, user_id, input, request_id, pg_notify(:channel, id::text) FROM run
+    """
+    return (
+        text(statement)
+        .bindparams(bindparam("worker", type_=Text), bindparam("channel", events.CHANNEL))
+        .columns(*_CLAIMED, column("told"))
+    )
+
+
+_CLAIM = _claiming(f"SELECT id {_ELIGIBLE} ORDER BY queued_at, id LIMIT 1 FOR UPDATE SKIP LOCKED")
+_CLAIM_ONE = _claiming("SELECT CAST(:id AS uuid)")
+
+
+def _claim_of(row: Row[Any]) -> Claim:
+    return Claim(row.id, row.attempt, row.application, row.user_id, row.input, row.request_id)
 
 
 def _keep_key(tx: Connection, run: NewRun, key: str, request_hash: str) -> bool:

@@ -253,6 +253,11 @@ def freeze(process: subprocess.Popen[bytes]) -> None:
     os.kill(process.pid, signal.SIGSTOP)
 
 
+def lives(process: int) -> bool:
+    """Whether there is a process of this number that has not ended."""
+    return psutil.pid_exists(process)
+
+
 def thaw(process: subprocess.Popen[bytes]) -> None:
     """Let a frozen process go on."""
     os.kill(process.pid, signal.SIGCONT)

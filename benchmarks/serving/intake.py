@@ -1,0 +1,74 @@
+"""How many runs a second the gateway takes in, against a bare handler that does one insert and sends one message."""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from crewyard_runtime.embedded import free_port
+from crewyard_runtime.store import Database
+from report import Measured
+from sqlalchemy import text
+
+from serving.client import Client
+from serving.ground import Ground
+
+ROUNDS = 6
+SECONDS = 3.0
+CLIENTS = 8
+BARE = "serving.bare_gateway:create_app"
+TICKET = {"text": "Since yesterday my notes do not sync between two devices, although both are signed in. " * 4}
+BOUNDS = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}
+DONE = text("UPDATE runs SET status = 'succeeded', finished_at = now() WHERE status = 'queued'")
+
+
+def measure(ground: Ground) -> Iterator[Measured]:
+    """The same clients in turns, the first turn not counted."""
+    with ground.service(variables=BOUNDS) as service:
+        service.start_api()
+        port = free_port()
+        command = ("-m", "uvicorn", "--factory", BARE, "--port", str(port), "--no-access-log")
+        servers = {"DATABASE_URL": ground.database(), "BROKER_URL": ground.broker("redis").url}
+        with ground.program("running on", *command, **servers), _drained(service.database):
+            urls, key = (service.api_url, f"http://127.0.0.1:{port}"), service.key()
+            rates = [[_rate(url, key) for url in urls] for _ in range(1 + ROUNDS)][1:]
+    ours, theirs = (statistics.median(side) for side in zip(*rates, strict=True))
+    yield Measured("requests taken in", ours, theirs, "1/s", 0.6, at_least=True)
+
+
+def _rate(url: str, key: str) -> float:
+    """Requests a second, of clients that keep their connections."""
+    counts = [0] * CLIENTS
+    began = time.monotonic()
+
+    def ask(number: int) -> None:
+        client = Client(url, key)
+        while time.monotonic() < began + SECONDS:
+            client.submit(TICKET)
+            counts[number] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for asked in [pool.submit(ask, number) for number in range(CLIENTS)]:
+            asked.result()
+    return sum(counts) / (time.monotonic() - began)
+
+
+@contextmanager
+def _drained(database: Database) -> Iterator[None]:
+    """No run waits for long, so that each new one wakes a worker, as it does where workers keep up."""
+    over = threading.Event()
+
+    def drain() -> None:
+        while not over.wait(0.05):
+            with database.transaction() as tx:
+                tx.execute(DONE)
+
+    with ThreadPoolExecutor(1) as pool:
+        draining = pool.submit(drain)
+        try:
+            yield
+        finally:
+            over.set()
+        draining.result()
