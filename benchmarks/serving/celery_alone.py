@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
@@ -14,22 +15,29 @@ BANNER = "celery@"
 TASK = "start"
 
 
-def make_app(broker_url: str | None) -> Celery:
-    """An application that acknowledges and prefetches as the service does; all else is Celery's choice."""
+# What the service asks of each broker too: RabbitMQ is to keep and confirm a message, SQS is looked at as often.
+ASKED: dict[str, dict[str, Any]] = {
+    "redis": {},
+    "amqp": {"broker_transport_options": {"confirm_publish": True}, "task_default_queue_type": "quorum"},
+    "sqs": {"broker_transport_options": {"is_secure": False, "polling_interval": 0.1, "wait_time_seconds": 2}},
+}
+
+
+def make_app(broker_url: str) -> Celery:
+    """An application that acknowledges and prefetches as the service does; what is not named is Celery's choice."""
     app = Celery("alone", broker=broker_url, set_as_current=False)
     app.conf.update(
-        # An SQS that is on this machine, asked as often as the service's workers ask.
-        broker_transport_options={"is_secure": False, "polling_interval": 0.1, "wait_time_seconds": 2},
         task_acks_late=True,
         task_default_queue="alone",
         task_ignore_result=True,
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,
+        **ASKED[broker_url.partition("://")[0]],
     )
     return app
 
 
-app = make_app(os.environ.get("BROKER_URL"))
+app = make_app(os.environ.get("BROKER_URL", "redis://"))
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator] # Celery brings no types

@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 BENCHMARKS = Path(__file__).parent.parent
 CREW, TICKET = "support", {"subject": "Invoice", "body": "Where do I find my last invoice?"}
 BROKERS: dict[str, type[Broker]] = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}
+FAST = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}  # for a client that is faster than it should be
 DEFAULTS = {"SWEEP_SECONDS": "1"}  # a service for tests sweeps more often than one that is not told
 
 
@@ -53,6 +54,14 @@ class Ground:
         """The URL of a new database with all tables and no rows."""
         return new_database(self._postgres.url, self._empty)
 
+    def kinds(self) -> Iterator[str]:
+        """The brokers that are installed; says of each other one how to install it."""
+        for kind, server in BROKERS.items():
+            if server.available():
+                yield kind
+            else:
+                print(f"left out: {server.why_not()}", file=sys.stderr)
+
     def broker(self, kind: str) -> Broker:
         """The broker of a kind. Raises ServerNotStarted, with the remedy, if it is not installed."""
         if kind not in self._brokers:
@@ -74,13 +83,11 @@ class Ground:
     def _project(self) -> Path:
         return importable(render(publish(self.place / "template"), self.place / "project"))
 
-    def crew_service(self, model_url: str) -> Service:
+    def crew_service(self, model_url: str, variables: dict[str, str] | None = None) -> Service:
         """A service of the default project's crew, whose model is at `model_url`."""
-        model = stack.model_server_settings(model_url)
-        variables = {name.upper(): value for name, value in model.items()}
-        return self.service(
-            variables={"FRAMEWORK": "crewai", "PYTHONPATH": str(self._project), **variables}, program=OWN
-        )
+        model = {name.upper(): value for name, value in stack.model_server_settings(model_url).items()}
+        crew = {"FRAMEWORK": "crewai", "PYTHONPATH": str(self._project)}
+        return self.service(variables=crew | model | (variables or {}), program=OWN)
 
     @contextmanager
     def program(self, ready: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -13,20 +13,19 @@ from report import Measured
 from sqlalchemy import text
 
 from serving.client import Client
-from serving.ground import Ground
+from serving.ground import FAST, Ground
 
 ROUNDS = 6
 SECONDS = 3.0
 CLIENTS = 8
 BARE = "serving.bare_gateway:create_app"
 TICKET = {"text": "Since yesterday my notes do not sync between two devices, although both are signed in. " * 4}
-BOUNDS = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}
 DONE = text("UPDATE runs SET status = 'succeeded', finished_at = now() WHERE status = 'queued'")
 
 
 def measure(ground: Ground) -> Iterator[Measured]:
     """The same clients in turns, the first turn not counted."""
-    with ground.service(variables=BOUNDS) as service:
+    with ground.service(variables=FAST) as service:
         service.start_api()
         port = free_port()
         command = ("-m", "uvicorn", "--factory", BARE, "--port", str(port), "--no-access-log")

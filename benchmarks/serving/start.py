@@ -4,49 +4,72 @@ import statistics
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 from celery import Celery
 from crewyard_runtime.store import events
+from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.servers import Sqs
 from crewyard_runtime.testing.service import Service, until
 from report import Measured
 
 from serving import celery_alone
 from serving.client import Client
-from serving.ground import BROKERS, Ground
+from serving.ground import CREW, FAST, TICKET, Ground
 
-SAMPLES = 100
+CLAIMS, CREWS = 100, 40
 WARM = 5
+BUILD_SECONDS = 0.3
 
 
 def measure(ground: Ground) -> Iterator[Measured]:
+    """To the claim of a run for each broker, and to the first line of a crew's build function."""
+    for kind in ground.kinds():
+        yield from _claims(ground, kind)
+    yield _build(ground)
+
+
+def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
     """One run at a time, in turns with one task of Celery's."""
-    for kind in BROKERS:
-        broker = ground.broker(kind)
-        url = broker.url + broker.endpoint_url.partition("://")[2] if isinstance(broker, Sqs) else broker.url
-        marks, publisher = ground.directory(), celery_alone.make_app(url)
-        alone = ground.program(celery_alone.BANNER, *celery_alone.WORKER, BROKER_URL=url)
-        with ground.service(kind) as service, alone:
-            service.start_worker()
-            service.start_api()
-            client = Client(service.api_url, service.key())
-            pairs = [(_ours(service, client), _theirs(publisher, marks)) for _ in range(WARM + SAMPLES)][WARM:]
-        ours, theirs = zip(*pairs, strict=True)
-        for name, of in (("p50", statistics.median), ("p95", p95)):
-            yield Measured(f"accepted to claimed, {kind}, {name}", of(ours) * 1e3, of(theirs) * 1e3, "ms", 2)
+    broker = ground.broker(kind)
+    url = broker.url + broker.endpoint_url.partition("://")[2] if isinstance(broker, Sqs) else broker.url
+    marks, publisher = ground.directory(), celery_alone.make_app(url)
+    alone = ground.program(celery_alone.BANNER, *celery_alone.WORKER, BROKER_URL=url)
+    with ground.service(kind, FAST) as service, alone:
+        client = _started(service)
+        pairs = [
+            (_seconds(service, client.submit({}), "attempt.started"), _task(publisher, marks))
+            for _ in range(WARM + CLAIMS)
+        ][WARM:]
+    ours, theirs = zip(*pairs, strict=True)
+    for name, of in (("p50", statistics.median), ("p95", _p95)):
+        yield Measured(f"accepted to claimed, {kind}, {name}", of(ours) * 1e3, of(theirs) * 1e3, "ms", 2)
 
 
-def _ours(service: Service, client: Client) -> float:
-    """From the first statement of the transaction that takes the run in, to the event that its claim writes."""
-    run_id = client.submit({})
-    service.until_ended([run_id])
-    return (moment(service, run_id, "attempt.started") - service.run(run_id).created_at).total_seconds()
+def _build(ground: Ground) -> Measured:
+    """To the event that a run stores, through its worker, just before it calls the build function."""
+    with ModelServer() as model, ground.crew_service(model.url, FAST) as service:
+        client = _started(service)
+        seconds = [_seconds(service, client.submit(TICKET, CREW), "build.started") for _ in range(WARM + CREWS)][WARM:]
+    return Measured("accepted to build_crew, p95", _p95(seconds), BUILD_SECONDS, "s", 1)
 
 
-def _theirs(publisher: Celery, marks: Path) -> float:
+def _started(service: Service) -> Client:
+    service.start_worker()
+    service.start_api()
+    return Client(service.api_url, service.key())
+
+
+def _seconds(service: Service, run_id: UUID, kind: str) -> float:
+    """From the beginning of the transaction that took the run in to an event of it, when the run has ended."""
+    run = service.until_ended([run_id])[run_id]
+    with service.database.transaction() as tx:
+        at = {event.kind: event.at for event in events.after(tx, run_id, 0)}
+    return float((at[kind] - run.created_at).total_seconds())
+
+
+def _task(publisher: Celery, marks: Path) -> float:
     """From before the message is published to the first line of the task."""
     mark = marks / str(uuid.uuid4())
     published = time.time()
@@ -54,13 +77,5 @@ def _theirs(publisher: Celery, marks: Path) -> float:
     return float(until("the start of a task", lambda: mark.exists() and mark.read_text())) - published
 
 
-def moment(service: Service, run_id: UUID, kind: str) -> datetime:
-    """When an event of a run was written."""
-    with service.database.transaction() as tx:
-        at: datetime = next(event.at for event in events.after(tx, run_id, 0) if event.kind == kind)
-    return at
-
-
-def p95(samples: Sequence[float]) -> float:
-    """The 95th percentile."""
+def _p95(samples: Sequence[float]) -> float:
     return statistics.quantiles(samples, n=20)[-1]

@@ -64,7 +64,7 @@ def test_each_application_has_its_input_in_the_document(
         # Without a secret to sign with, no webhook can be asked for.
         assert "Webhook-URL" not in {parameter["name"] for parameter in operation["parameters"]}
     assert document["components"]["securitySchemes"] == {
-        "HTTPBearer": {
+        "bearer": {
             "type": "http",
             "scheme": "bearer",
             "description": "an API key, or a token of the OIDC issuer",

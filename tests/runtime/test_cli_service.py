@@ -33,12 +33,20 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begin(project: Path) -> Iterator[Callable[..., Command]]:
-    """Start a command in the project."""
+def temporary() -> Iterator[Path]:
+    """A place for temporary files; its path is short, because sockets are in it."""
+    place = Path(tempfile.mkdtemp(prefix="t"))
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def begin(project: Path, temporary: Path) -> Iterator[Callable[..., Command]]:
+    """Start a command in the project; its temporary files are removed after it has ended."""
     begun: list[Command] = []
 
     def do(*arguments: str, **environment: str) -> Command:
-        begun.append(Command(start(project, *arguments, **environment)))
+        begun.append(Command(start(project, *arguments, **{"TMPDIR": str(temporary), **environment})))
         return begun[-1]
 
     yield do
@@ -52,7 +60,7 @@ Begin = Callable[..., Command]
 
 def gone(family: list[psutil.Process]) -> None:
     """Wait until none of these processes runs."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + SECONDS
     while left := [process for process in family if _runs(process)]:
         assert time.monotonic() < deadline, f"left behind: {[_title(process) for process in left]}"
 
@@ -192,19 +200,11 @@ def test_a_second_signal_does_not_wait_for_the_run(begin: Begin, project: Path) 
     assert [attempt["status"] for attempt in attempts] == ["returned"], "another worker begins it again"
 
 
-@pytest.fixture
-def temporary() -> Iterator[Path]:
-    """A place for temporary files; its path is short, because sockets are in it."""
-    place = Path(tempfile.mkdtemp(prefix="t"))
-    yield place
-    shutil.rmtree(place)
-
-
 def test_two_demos_at_once_kill_a_worker_each_and_every_run_succeeds(
     begin: Begin, temporary: Path, project: Path
 ) -> None:
-    other = begin("demo", '{"text": "one", "seconds": 0.2}', TMPDIR=str(temporary))
-    command = begin("demo", TMPDIR=str(temporary))
+    other = begin("demo", '{"text": "one", "seconds": 0.2}')
+    command = begin("demo")
     command.until_said("waits for the model: kill -9")
     family = [*command.family(), *other.family()]
     assert command.process.wait(SECONDS) == 0
@@ -258,7 +258,7 @@ def test_where_no_run_asks_the_model_the_demo_kills_nobody(begin: Begin) -> None
 def test_an_interrupt_at_any_moment_leaves_nothing_of_the_demo(
     begin: Begin, temporary: Path, moment: str, number: signal.Signals
 ) -> None:
-    command = begin("demo", TMPDIR=str(temporary))
+    command = begin("demo")
     until(moment, lambda: moment in " ".join([*command.said, *map(_title, command.family())]), SECONDS)
     family = command.family()
     assert command.end(number) == 130

@@ -117,9 +117,7 @@ def test_a_webhook_is_signed_and_tried_again(make_service: Any, target: Target) 
         ("not a url", "Error|Unsafe"),
     ],
 )
-def test_a_webhook_reaches_no_internal_address(
-    make_service: Any, target: Target, given: str, error: str
-) -> None:
+def test_a_webhook_reaches_no_internal_address(make_service: Any, target: Target, given: str, error: str) -> None:
     service = make_service({"WEBHOOK_SECRET": SECRET})
     service.start_worker()
     run_id = submit(service, given.format(port=target.http.server_address[1]))

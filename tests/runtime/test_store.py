@@ -252,7 +252,9 @@ def test_a_rate_holds_whoever_counts(database: Database) -> None:
         assert rates.take(tx, "another user", per_minute=10) is None
 
 
-@pytest.mark.parametrize("wrong", ["", "cy", "cy_", "cy_x_y", "x_{0}", "{0}x", "{0} ", "{0}".upper(), "*", "%", "cy_%_%"])
+@pytest.mark.parametrize(
+    "wrong", ["", "cy", "cy_", "cy_x_y", "x_{0}", "{0}x", "{0} ", "{0}".upper(), "*", "%", "cy_%_%"]
+)
 def test_a_wrong_key_is_nobodys(database: Database, wrong: str) -> None:
     with database.transaction() as tx:
         key = keys.create(tx, "alice")

@@ -78,7 +78,8 @@ def serve(
         except embedded.ServerNotStarted as error:
             raise NotReady(str(error)) from error
         except SQLAlchemyError as error:
-            msg = f"the database cannot be used: {error.__cause__ or error}"
+            why = str(error.__cause__ or error).partition("\n")[0]
+            msg = f"the database cannot be used: {why}"
             raise NotReady(msg) from error
         environment = {**_variables(overrides), **urls, **_no_proxy()}
         children = stack.enter_context(Children(interrupts, service.grace_seconds, show))

@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request
 
 from crewyard_runtime.api.problems import Refused
 from crewyard_runtime.identity import Principal
@@ -48,26 +47,12 @@ class Admission:
         return principal
 
 
-async def _admitted(
-    request: Request,
-    bearer: Annotated[
-        HTTPAuthorizationCredentials | None,
-        Security(HTTPBearer(auto_error=False, description="an API key, or a token of the OIDC issuer")),
-    ],
-    on_behalf_of: Annotated[
-        str | None,
-        Header(
-            alias=ON_BEHALF_OF,
-            description="one of the caller's own users, whose runs these are; only a key that may act for others",
-            json_schema_extra={"minLength": 1, "maxLength": MOST_SUBJECT},
-        ),
-    ] = None,
-) -> Principal:
-    # `Admission.admit` has read both headers, before the body was read; here they are only documented.
+async def _admitted(request: Request) -> Principal:
     admitted: Principal = request.state.principal
     return admitted
 
 
+# Whoever `AdmittedRoute` has admitted.
 Caller = Annotated[Principal, Depends(_admitted)]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from crewyard_runtime.api.admission import MOST_SUBJECT, ON_BEHALF_OF
 from crewyard_runtime.api.problems import MEDIA_TYPE, Problem
 from crewyard_runtime.api.views import Event
 
@@ -48,6 +49,20 @@ EVENTS: dict[str, Any] = {
         }
     },
 }
+# What `Admission` reads of a request, documented by hand: FastAPI would read it again in each request.
+BEARER = {"type": "http", "scheme": "bearer", "description": "an API key, or a token of the OIDC issuer"}
+ADMITTED: dict[str, Any] = {
+    "security": [{"bearer": []}],
+    "parameters": [
+        {
+            "name": ON_BEHALF_OF,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": MOST_SUBJECT},
+            "description": "one of the caller's own users, whose runs these are; only a key that may act for others",
+        }
+    ],
+}
 HEADERS = {401: CHALLENGE, 429: AGAIN, 503: AGAIN}
 
 
@@ -71,6 +86,7 @@ def describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
+            document["components"]["securitySchemes"] = {"bearer": BEARER}
             _add_models(document["components"]["schemas"])
             for operations in document["paths"].values():
                 for operation in operations.values():

@@ -9,11 +9,15 @@ from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.admission import Admission
 from crewyard_runtime.api.body import BoundedRequest
+from crewyard_runtime.api.openapi import ADMITTED
 from crewyard_runtime.settings import ServiceSettings
 
 
 class AdmittedRoute(APIRoute):
     """For an application whose state has `admission` and `settings`."""
+
+    def __init__(self, *arguments: Any, **given: Any) -> None:
+        super().__init__(*arguments, **{**given, "openapi_extra": ADMITTED})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What handles a request."""

@@ -72,7 +72,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         if startup.problems or startup.service is None:
             return refuse(startup)
         data = (find_project() or Path.cwd()) / DATA
-        print(f"starting a gateway and {arguments.workers} workers ...", flush=True)
+        print(f"starting a gateway and {arguments.workers} worker{'s'[: arguments.workers - 1]} ...", flush=True)
         service = stack.enter_context(
             serve(startup.service, data, overrides, port=arguments.port, workers=arguments.workers, show=_show)
         )

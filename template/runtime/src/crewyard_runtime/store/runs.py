@@ -258,13 +258,18 @@ def page(
     size: int = 50,
 ) -> Page:
     """Some runs, newest first, of one user or (None) of all."""
-    newest = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(size + 1)
-    if user_id is not None:
-        newest = newest.where(runs.c.user_id == user_id)
-    if status is not None:
-        newest = newest.where(runs.c.status == status)
+    wanted = {runs.c.user_id: user_id, runs.c.status: status}
+    given = {column: value for column, value in wanted.items() if value is not None}
+    place = (*given, runs.c.created_at, runs.c.id)
+    newest = select(runs).order_by(*(column.desc() for column in place)).limit(size + 1)
+    # A range of one value, not an equality: for that Postgres may walk the index in which everybody's runs are mixed,
+    # and pass all that are newer than those of a user who has not been here for long.
+    if given:
+        newest = newest.where(tuple_(*given) >= tuple(given.values()))
     if after is not None:
-        newest = newest.where(tuple_(runs.c.created_at, runs.c.id) < after)
+        newest = newest.where(tuple_(*place) < (*given.values(), *after))
+    elif given:
+        newest = newest.where(tuple_(*given) <= tuple(given.values()))
     found = list(tx.execute(newest))
     more = len(found) > size
     return Page(found[:size], (found[size - 1].created_at, found[size - 1].id) if more else None)

@@ -37,9 +37,15 @@ class Channel(redis.Channel):
     supports_fanout = False  # nor are there bindings: messages are published to their queue by its name
     priority_steps = (0,)  # so that kombu's `_delete` and `_has_queue` look at one key, the stream
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._grouped: set[str] = set()
-        super().__init__(*args, **options)
+    def basic_consume(self, queue: str, *args: Any, **options: Any) -> None:
+        # Once a connection will do: a group that is gone is an error of the read, and Celery connects again.
+        with self._stream(queue) as client:
+            try:
+                client.xgroup_create(queue, GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+        super().basic_consume(queue, *args, **options)
 
     def close(self) -> None:
         self._in_poll = None  # or kombu would wait for the end of the read that is under way
@@ -61,8 +67,6 @@ class Channel(redis.Channel):
         queues = self.active_queues
         if not queues:
             return
-        for queue in queues:
-            self._ensure_group(queue)
         connection = self.client.connection
         self._in_poll, self._brpop_sent_at = connection, monotonic()
         block = int((timeout or self.brpop_timeout) * 1000)
@@ -76,11 +80,6 @@ class Channel(redis.Channel):
         except self.connection_errors:
             connection.disconnect()
             raise
-        except ResponseError as error:
-            if not _says(error, "NOGROUP", "UNBLOCKED", "WRONGTYPE"):
-                raise
-            self._grouped.clear()  # the stream was flushed or deleted: the next read makes it again
-            raise Empty from error
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -89,34 +88,23 @@ class Channel(redis.Channel):
         for name, entries in reply:
             queue = name.decode()
             for entry, fields in entries:
-                self.connection._deliver(loads(fields[FIELD].decode()), queue)
+                self.connection._deliver(loads(fields[FIELD]), queue)
                 self._trim(queue, entry.decode())
         return True
 
     def _trim(self, queue: str, read: str) -> None:
-        """Take away all up to the entry that was read; a worker that died before it could is made up for."""
+        # All up to what was read: a worker may have died before it could trim.
         milliseconds, number = read.split("-")
         with self._stream(queue) as client:
             client.xtrim(queue, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
 
-    def _ensure_group(self, queue: str) -> None:
-        if queue in self._grouped:
-            return
-        with self._stream(queue) as client:
-            try:
-                client.xgroup_create(queue, GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if not _says(error, "BUSYGROUP"):
-                    raise
-        self._grouped.add(queue)
-
     @contextmanager
-    def _stream(self, queue: str) -> Iterator["Redis"]:
+    def _stream(self, queue: str) -> Iterator[Redis]:
         with self.conn_or_acquire() as client:
             try:
                 yield client
             except ResponseError as error:
-                if not _says(error, "WRONGTYPE"):
+                if not str(error).startswith("WRONGTYPE"):
                     raise
                 msg = f"the key {queue!r} of the broker is not a stream: delete it, or set BROKER_QUEUE to another name"
                 raise ResponseError(msg) from error
@@ -126,7 +114,3 @@ class Transport(redis.Transport):
     """Kombu's Redis transport, with queues that are streams."""
 
     Channel = Channel
-
-
-def _says(error: ResponseError, *codes: str) -> bool:
-    return str(error).startswith(codes)
