@@ -15,13 +15,15 @@ from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.testing.servers import Broker, Postgres, RabbitMQ, Sqs, Valkey
-from crewyard_runtime.testing.service import OWN, Service, new_database, until, variables_of
+from crewyard_runtime.testing.service import Service, new_database, until, variables_of
 from project import importable, publish, render
 from psutil import Process
 from sqlalchemy import make_url
 
 BENCHMARKS = Path(__file__).parent.parent
 CREW, TICKET = "support", {"subject": "Invoice", "body": "Where do I find my last invoice?"}
+# What an installer writes: the fork server of a program started in another way has less to do for each run.
+COMMAND = "from crewyard_runtime.cli import main\nif __name__ == '__main__':\n    main()\n"
 BROKERS: dict[str, type[Broker]] = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}
 FAST = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}  # for a client that is faster than it should be
 DEFAULTS = {"SWEEP_SECONDS": "1"}  # a service for tests sweeps more often than one that is not told
@@ -87,7 +89,9 @@ class Ground:
         """A service of the default project's crew, whose model is at `model_url`."""
         model = {name.upper(): value for name, value in stack.model_server_settings(model_url).items()}
         crew = {"FRAMEWORK": "crewai", "PYTHONPATH": str(self._project)}
-        return self.service(variables=crew | model | (variables or {}), program=OWN)
+        command = self._project / "command"
+        command.write_text(COMMAND)
+        return self.service(variables=crew | model | (variables or {}), program=(str(command),))
 
     @contextmanager
     def program(self, ready: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from uuid import UUID
 
 from celery import Celery
 from crewyard_runtime.store import events
@@ -38,20 +37,16 @@ def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
     alone = ground.program(celery_alone.BANNER, *celery_alone.WORKER, BROKER_URL=url)
     with ground.service(kind, FAST) as service, alone:
         client = _started(service)
-        pairs = [
-            (_seconds(service, client.submit({}), "attempt.started"), _task(publisher, marks))
-            for _ in range(WARM + CLAIMS)
-        ][WARM:]
+        pairs = [(_claimed(service, client), _task(publisher, marks)) for _ in range(WARM + CLAIMS)][WARM:]
     ours, theirs = zip(*pairs, strict=True)
     for name, of in (("p50", statistics.median), ("p95", _p95)):
         yield Measured(f"accepted to claimed, {kind}, {name}", of(ours) * 1e3, of(theirs) * 1e3, "ms", 2)
 
 
 def _build(ground: Ground) -> Measured:
-    """To the event that a run stores, through its worker, just before it calls the build function."""
     with ModelServer() as model, ground.crew_service(model.url, FAST) as service:
         client = _started(service)
-        seconds = [_seconds(service, client.submit(TICKET, CREW), "build.started") for _ in range(WARM + CREWS)][WARM:]
+        seconds = [_built(service, client) for _ in range(WARM + CREWS)][WARM:]
     return Measured("accepted to build_crew, p95", _p95(seconds), BUILD_SECONDS, "s", 1)
 
 
@@ -61,12 +56,20 @@ def _started(service: Service) -> Client:
     return Client(service.api_url, service.key())
 
 
-def _seconds(service: Service, run_id: UUID, kind: str) -> float:
-    """From the beginning of the transaction that took the run in to an event of it, when the run has ended."""
+def _claimed(service: Service, client: Client) -> float:
+    """From the start of the transaction that takes the run in to the start of the one that claims it."""
+    run_id = client.submit({})
+    run = service.until_ended([run_id])[run_id]
+    return float((service.attempts(run_id)[0].started_at - run.created_at).total_seconds())
+
+
+def _built(service: Service, client: Client) -> float:
+    """To the event that a run sends, to be stored by its worker, just before it calls the build function."""
+    run_id = client.submit(TICKET, CREW)
     run = service.until_ended([run_id])[run_id]
     with service.database.transaction() as tx:
-        at = {event.kind: event.at for event in events.after(tx, run_id, 0)}
-    return float((at[kind] - run.created_at).total_seconds())
+        at = next(event.at for event in events.after(tx, run_id, 0) if event.kind == "build.started")
+    return float((at - run.created_at).total_seconds())
 
 
 def _task(publisher: Celery, marks: Path) -> float:
@@ -74,7 +77,7 @@ def _task(publisher: Celery, marks: Path) -> float:
     mark = marks / str(uuid.uuid4())
     published = time.time()
     publisher.send_task(celery_alone.TASK, [str(mark)])
-    return float(until("the start of a task", lambda: mark.exists() and mark.read_text())) - published
+    return float(until("the start of a task", lambda: mark.read_text() if mark.exists() else None)) - published
 
 
 def _p95(samples: Sequence[float]) -> float:

@@ -12,11 +12,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+from crewyard_runtime.api import event_stream
 from crewyard_runtime.execution import Outcome
+from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database, events, runs
 from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
-from runtime.gateways import APPLICATIONS, Gateway, until
+from pydantic import SecretStr
+from runtime.gateways import APPLICATIONS, Gateway, Wakes, in_thread, make_key, until
 from sqlalchemy import text
 
 
@@ -223,3 +226,16 @@ def test_a_gateway_that_has_to_stop_ends_its_streams(
         assert time.monotonic() - started < 4
         complaints = {line["logger"] for line in gateway.lines() if line["level"] in ("WARNING", "ERROR")}
         assert complaints <= {"crewyard.jobs"}  # which has no broker here
+
+
+def test_a_quiet_stream_is_kept_open(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(event_stream, "PING_SECONDS", 0.1)
+    settings = ServiceSettings(database_url=SecretStr(gateway.database_url))
+    key = {"Authorization": f"Bearer {make_key(gateway.database_url)}"}
+    with in_thread(settings, Wakes()) as url, httpx.Client(base_url=url, headers=key, trust_env=False) as user:
+        run_id = user.post("/runs/mail", json={"text": "a"}).json()["id"]
+        with following(user, f"/runs/{run_id}", 1) as stream:
+            assert [next(stream) for _ in range(3)] == [{"comment": "ping"}] * 3
+            user.post(f"/runs/{run_id}/cancel")
+            assert [each["event"] for each in stream if "event" in each] == ["run.ended"]

@@ -33,7 +33,7 @@ from redis import Redis
 TASK = "say"
 GONE = "gone"
 PATIENCE = 20.0  # seconds until an event is held to be lost
-SOON = 3.0  # seconds within which publishing fails: 2, and one for a busy machine
+SOON = 5.0  # seconds within which publishing fails: 2, and the rest for a busy machine
 # A file of its own would do; but each worker would import what the tests do.
 WORKER = """
 import sys
@@ -86,7 +86,7 @@ class Worker:
         self._said: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def hears(self, saying: str, seconds: float = PATIENCE) -> bool:
+    def says(self, saying: str, seconds: float = PATIENCE) -> bool:
         """Whether it says this before so many seconds are over, or it ends; what it says before is forgotten."""
         deadline = time.monotonic() + seconds
         said = ""
@@ -114,7 +114,6 @@ class Service:
     def __init__(self, server: Broker, directory: Path, **settings: Any) -> None:
         self.server = server
         self.queue = f"test-{uuid.uuid4().hex[:8]}"
-        self.url = settings.get("broker_url", server.url)
         endpoint = server.endpoint_url if isinstance(server, Sqs) else None
         settings = {"broker_url": server.url, "broker_queue": self.queue, "sqs_endpoint_url": endpoint, **settings}
         self.app = Celery(set_as_current=False)
@@ -127,7 +126,7 @@ class Service:
         """Another worker, once it is ready."""
         worker = Worker({**os.environ, **self._environment}, self._directory)
         self.workers.append(worker)
-        assert worker.hears("ready")
+        assert worker.says("ready")
         return worker
 
     def publish(self, word: str) -> None:
@@ -140,7 +139,7 @@ class Service:
         while time.monotonic() < deadline:
             with contextlib.suppress(OperationalError):
                 self.publish(word)
-            if worker.hears(f"started {word}", 1):
+            if worker.says(f"started {word}", 1):
                 return True
         return False
 
@@ -160,8 +159,10 @@ class Service:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """The broker does nothing meanwhile, and its connections stay open."""
-        ours = {worker.process.pid for worker in self.workers}
-        processes = [each for each in psutil.Process().children(recursive=True) if each.pid not in ours]
+        listening = [each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        processes = [
+            psutil.Process(each.pid) for each in listening if each.laddr and each.laddr.port == self.server.port
+        ]
         for each in processes:
             each.suspend()
         try:
@@ -179,7 +180,7 @@ class Service:
 
 
 def fails(seconds: float, do: Callable[..., None], *arguments: Any) -> bool:
-    """Whether it raises what a broker that is down raises. Raises queue.Empty if it takes longer than so many seconds."""
+    """Whether it raises what a broker that is down raises. Raises queue.Empty if it takes longer than that."""
     outcome: queue.Queue[Exception | None] = queue.Queue()
 
     def attempt() -> None:
@@ -229,7 +230,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def test_a_worker_makes_no_queue_but_its_own(service: Service) -> None:
     worker = service.worker()
     service.publish("word")
-    assert worker.hears("started word")
+    assert worker.says("started word")
     with service.app.connection_for_read() as connection:
         if isinstance(service.server, Valkey):
             assert connection.default_channel.client.keys() == [service.queue.encode()]
@@ -243,7 +244,7 @@ def test_a_worker_makes_no_queue_but_its_own(service: Service) -> None:
 def test_a_worker_goes_on_when_its_broker_was_down(service: Service) -> None:
     worker = service.worker()
     service.publish("before")
-    assert worker.hears("started before")
+    assert worker.says("started before")
     service.server.stop()
     for _ in range(2):
         assert fails(SOON, service.publish, "meanwhile")
@@ -254,7 +255,7 @@ def test_a_worker_goes_on_when_its_broker_was_down(service: Service) -> None:
 def test_a_worker_goes_on_when_its_broker_was_down_during_a_task(service: Service) -> None:
     worker = service.worker()
     service.publish("long")
-    assert worker.hears("started long")
+    assert worker.says("started long")
     service.server.restart()
     worker.end()
     assert service.wakes(worker, "after")
@@ -263,7 +264,7 @@ def test_a_worker_goes_on_when_its_broker_was_down_during_a_task(service: Servic
 def test_a_worker_goes_on_when_its_queue_was_lost(service: Service) -> None:
     worker = service.worker()
     service.publish("before")
-    assert worker.hears("started before")
+    assert worker.says("started before")
     service.lose_queue()
     assert service.wakes(worker, "after")
 
@@ -271,7 +272,7 @@ def test_a_worker_goes_on_when_its_queue_was_lost(service: Service) -> None:
 def test_a_worker_goes_on_when_its_broker_was_frozen(service: Service) -> None:
     worker = service.worker()
     service.publish("before")
-    assert worker.hears("started before")
+    assert worker.says("started before")
     with service.frozen():
         assert fails(SOON, service.publish, "meanwhile")
         assert fails(1.5, ping, service.app, 1)
@@ -281,15 +282,15 @@ def test_a_worker_goes_on_when_its_broker_was_frozen(service: Service) -> None:
 def test_a_worker_that_is_busy_or_was_killed_keeps_nothing_from_another(service: Service) -> None:
     busy = service.worker()
     service.publish("long")
-    assert busy.hears("started long")
+    assert busy.says("started long")
     other = service.worker()
     for word in ("one", "two", "three"):
         service.publish(word)
-        assert other.hears(f"started {word}")
+        assert other.says(f"started {word}")
     busy.process.kill()
     other.end()
     service.publish("four")
-    assert other.hears("started four")
+    assert other.says("started four")
 
 
 def test_a_worker_that_is_frozen_keeps_one_message_at_most_from_another(service: Service) -> None:
@@ -297,8 +298,8 @@ def test_a_worker_that_is_frozen_keeps_one_message_at_most_from_another(service:
     psutil.Process(frozen.process.pid).suspend()
     for _ in range(3):
         service.publish("word")
-    assert other.hears("started word")
-    assert other.hears("started word")
+    assert other.says("started word")
+    assert other.says("started word")
 
 
 def test_the_queue_stays_bounded_while_nobody_reads_it(service: Service) -> None:
@@ -307,13 +308,15 @@ def test_the_queue_stays_bounded_while_nobody_reads_it(service: Service) -> None
     for _ in range(2 * MAX_WAITING):
         service.publish("word")
     assert MAX_WAITING <= service.waiting() <= 1.1 * MAX_WAITING
+    service.app.control.purge()
+    assert service.waiting() == 0
 
 
 def test_a_ping_leaves_no_connection_and_no_queue(service: Service) -> None:
     open_before = psutil.Process().num_fds()
     for _ in range(5):
         ping(service.app, PATIENCE)
-    assert psutil.Process().num_fds() == open_before
+    assert psutil.Process().num_fds() <= open_before
     with service.app.connection_for_read() as connection:
         if isinstance(service.server, Sqs):
             assert service.queue not in connection.default_channel._queue_cache
@@ -323,42 +326,35 @@ def test_a_ping_leaves_no_connection_and_no_queue(service: Service) -> None:
 
 
 def test_workers_that_come_and_go_leave_nothing_in_a_stream(valkey: Valkey, tmp_path: Path) -> None:
-    service = Service(valkey, tmp_path)
-    for end in ("kill", "kill", "terminate"):
-        worker = service.worker()
-        service.publish("word")
-        assert worker.hears("started word")
-        getattr(worker.process, end)()
-        worker.process.wait()
-    service.close()
-    with Redis.from_url(valkey.url) as client:
+    with contextlib.closing(Service(valkey, tmp_path)) as service, Redis.from_url(valkey.url) as client:
+        for end in ("kill", "kill", "terminate"):
+            worker = service.worker()
+            service.publish("word")
+            assert worker.says("started word")
+            getattr(worker.process, end)()
+            worker.process.wait()
         [group] = client.xinfo_groups(service.queue)
-    assert (group["consumers"], group["pending"], group["lag"], service.waiting()) == (1, 0, 0, 0)
+        assert (group["consumers"], group["pending"], group["lag"], service.waiting()) == (1, 0, 0, 0)
 
 
 def test_a_worker_goes_on_when_a_key_of_another_type_was_in_the_way(valkey: Valkey, tmp_path: Path) -> None:
-    service = Service(valkey, tmp_path)
-    worker = service.worker()
-    with Redis.from_url(valkey.url) as client:
+    with contextlib.closing(Service(valkey, tmp_path)) as service, Redis.from_url(valkey.url) as client:
+        worker = service.worker()
         client.set(service.queue, "mine")
         with pytest.raises(OperationalError, match=f"the key '{service.queue}' of the broker is not a stream"):
             service.publish("word")
         client.delete(service.queue)
-    assert service.wakes(worker, "after")
-    service.close()
+        assert service.wakes(worker, "after")
 
 
 def test_a_password_and_the_number_of_a_database_are_used(valkey: Valkey, tmp_path: Path) -> None:
     with Redis.from_url(valkey.url) as client:
         client.acl_setuser("crew", enabled=True, passwords=["+p/w:d"], keys=["*"], commands=["+@all"])
     url = f"redis://crew:p%2Fw%3Ad@127.0.0.1:{valkey.port}/3"
-    service = Service(valkey, tmp_path, broker_url=url)
-    service.publish("word")
-    with Redis.from_url(url) as client:
+    with contextlib.closing(Service(valkey, tmp_path, broker_url=url)) as service, Redis.from_url(url) as client:
+        service.publish("word")
         assert client.xlen(service.queue) == 1
-    worker = service.worker()
-    assert worker.hears("started word")
-    service.close()
+        assert service.worker().says("started word")
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "amqps"])

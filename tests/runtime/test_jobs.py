@@ -224,3 +224,17 @@ def test_faults_at_random_lose_no_run(service: Service, postgres: Postgres, brok
             assert [event.kind for event in events.after(tx, run_id, 0)].count(events.ENDED) == 1
     dead = [run for run in ended.values() if run.status == "dead"]
     assert all(run.lost == 3 for run in dead)
+
+
+def test_a_worker_that_has_to_stop_waits_for_no_database(service: Service, postgres: Postgres) -> None:
+    worker = service.start_worker()
+    run_id = submit(service, seconds=30)
+    service.until_status(run_id, "running")
+    postgres.stop()
+    try:
+        worker.terminate()
+        assert worker.wait(15) == 0
+    finally:
+        postgres.start()
+    service.start_worker()
+    until("another attempt", lambda: service.run(run_id).attempt == 2)

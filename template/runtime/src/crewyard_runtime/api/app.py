@@ -1,5 +1,6 @@
 """The gateway as an ASGI application, for uvicorn and for tests."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -26,7 +27,8 @@ from crewyard_runtime.execution.processes import keep_private
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database
 
-THREADS = 10  # of one process, and connections to Postgres: with more, they only wait for each other
+THREADS = 8  # of one process, and connections to Postgres: with more, they only wait for each other
+SWITCH_SECONDS = 0.001
 
 
 def create_app(applications: dict[str, Application] | None = None) -> FastAPI:
@@ -36,6 +38,8 @@ def create_app(applications: dict[str, Application] | None = None) -> FastAPI:
     """
     logs.configure()
     keep_private()
+    # At Python's 5 ms the event loop waits too long for threads that compute: 10 to 20 % more requests a second.
+    sys.setswitchinterval(SWITCH_SECONDS)
     return make_app(ServiceSettings.load(), find_applications() if applications is None else applications)
 
 
@@ -63,6 +67,7 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
 
     app = FastAPI(
         title="Runs",
+        description="Each response has an `X-Request-ID`: that of its request, or a new one. It is in every log line.",
         version=version("crewyard-runtime"),
         lifespan=lifespan,
         redirect_slashes=False,

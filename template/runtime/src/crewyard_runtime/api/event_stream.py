@@ -23,7 +23,8 @@ from crewyard_runtime.store import Database, events, runs
 LOOK_SECONDS = 5.0  # a follower looks this often by itself: a call may have been lost with a connection
 PING_SECONDS = 15.0
 CHECK_SECONDS = 1.0  # how long the listener takes to notice that it has to stop
-CONNECT_SECONDS = 5
+# So that the end of a server which never said goodbye is noticed, and within seconds.
+ALIVE: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 LONGEST_PAUSE = 5.0  # seconds, while the database is away
 
 log = logging.getLogger("crewyard.api")
@@ -52,13 +53,13 @@ class EventStreams:
         """The events after the one numbered `number`, as server-sent events, until the run's last one."""
         told = time.monotonic()
         with self._news_of(run_id) as news:
-            while True:
+            while not self._closed.is_set():
                 news.clear()
                 found, ended = await run_in_threadpool(self._look, run_id, number)
                 for event in found:
                     yield _told(event)
                     number, told = event.number, time.monotonic()
-                if ended or self._closed.is_set():
+                if ended:
                     return
                 if not found:
                     await _wait(news, LOOK_SECONDS)
@@ -92,7 +93,7 @@ class EventStreams:
         pause = 0.1
         while not self._closed.is_set():
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+                with psycopg.connect(self._url, autocommit=True, **ALIVE) as connection:
                     connection.execute(f"LISTEN {events.CHANNEL}")
                     pause = 0.1
                     # Whatever happened while nobody listened.

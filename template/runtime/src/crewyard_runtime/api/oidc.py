@@ -52,7 +52,7 @@ class Tokens:
                 audience=self._audience,
                 issuer=self._issuer,
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         user_id = make_user_id("oidc", self._issuer, claims["sub"])
         return Principal(user_id, actor=user_id)

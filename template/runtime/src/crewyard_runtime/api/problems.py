@@ -19,7 +19,7 @@ from crewyard_runtime import logs
 MEDIA_TYPE = "application/problem+json"
 AGAIN_SECONDS = 2.0  # after which a client may hope that what is away is back
 MOST_ERRORS = 20
-MOST_TEXT = 200  # characters of a name that the client chose
+MOST_TEXT = 200  # characters of what may repeat the request
 
 # What a server that is away, starting, full or in recovery raises; DataError and ProgrammingError would be our fault.
 DATABASE_ERRORS = (
@@ -99,7 +99,7 @@ async def _invalid(request: Request, error: Any) -> Response:
     errors = [
         FieldError(
             loc=[part if isinstance(part, int) else str(part)[:MOST_TEXT] for part in each["loc"]],
-            msg=each["msg"],
+            msg=each["msg"][:MOST_TEXT],
             type=each["type"],
         )
         for each in found[:MOST_ERRORS]

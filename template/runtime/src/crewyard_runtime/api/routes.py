@@ -41,7 +41,7 @@ def add_submits(app: FastAPI, submits: Submits, applications: dict[str, Applicat
 def add_runs(app: FastAPI, runs: Runs, follow: Follow) -> None:
     """Add what can be asked of runs that were taken in."""
     app.add_api_route(
-        "/runs", runs.list, response_model=RunPage, responses=problems(*ALWAYS), operation_id="list_runs", tags=["runs"]
+        "/runs", runs.page, response_model=RunPage, responses=problems(*ALWAYS), operation_id="list_runs", tags=["runs"]
     )
     app.add_api_route(
         RUN, runs.show, response_model=Run, responses=problems(*ALWAYS, 404), operation_id="show_run", tags=["runs"]

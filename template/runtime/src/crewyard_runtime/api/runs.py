@@ -31,7 +31,7 @@ class Runs:
         with self._database.transaction() as tx:
             return _view(tx, find(tx, run_id, caller)).as_response()
 
-    def list(
+    def page(
         self,
         caller: Caller,
         status: Annotated[Status | None, Query(description="only runs of this status")] = None,
@@ -41,8 +41,8 @@ class Runs:
         """Runs, newest first."""
         place = None if cursor is None else place_of(cursor)
         with self._database.transaction() as tx:
-            page = runs.page(tx, None if caller.operator else caller.user_id, status, place, limit)
-        return RunPage.of(page).as_response()
+            found = runs.page(tx, None if caller.operator else caller.user_id, status, place, limit)
+        return RunPage.of(found).as_response()
 
     def cancel(self, run_id: UUID, caller: Caller) -> Response:
         """End a run: at once if it waits, and soon if it is running. A run that has ended stays as it is."""
@@ -58,11 +58,11 @@ class Runs:
         with self._database.transaction() as tx:
             find(tx, run_id, caller)
             waiting = runs.waiting(tx, most)
-            self._queue.check(waiting, most)
             try:
                 runs.retry(tx, run_id, self._settings.max_attempts)
             except runs.NotNow as error:
                 raise Refused(409, str(error)) from error
+            self._queue.check(waiting, most)
             _record(tx, caller, "run.retried", run_id)
             response = _view(tx, find(tx, run_id, caller)).as_response(202)
         self._queue.wake(waiting)

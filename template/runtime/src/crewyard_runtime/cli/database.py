@@ -11,7 +11,17 @@ from crewyard_runtime.errors import NotReady
 from crewyard_runtime.settings import ServiceSettings, find_project
 from crewyard_runtime.store import Database, SchemaBehind
 
-DATA = ".crewyard"  # below the project, and ignored by git
+
+def data_directory() -> Path:
+    """Where the embedded servers of this project keep their data; git ignores it. Raises NotReady."""
+    place = (find_project() or Path.cwd()) / ".crewyard"
+    try:
+        place.mkdir(exist_ok=True)
+        (place / ".gitignore").write_text("*\n")
+    except OSError as error:
+        msg = f"{place} cannot be written ({error.strerror}): name a Postgres by DATABASE_URL, or make room."
+        raise NotReady(msg) from error
+    return place
 
 
 @contextmanager
@@ -37,7 +47,7 @@ def connect(service: ServiceSettings, connections: int = 5) -> Iterator[Database
             if service.database_url is not None:
                 url = service.database_url.get_secret_value()
             else:
-                url = stack.enter_context(embedded.postgres((find_project() or Path.cwd()) / DATA))
+                url = stack.enter_context(embedded.postgres(data_directory()))
             database = Database(url, connections)
             stack.callback(database.close)
             yield database

@@ -3,14 +3,12 @@
 import argparse
 import sys
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 from crewyard_runtime.cli.check import refuse
-from crewyard_runtime.cli.database import DATA
+from crewyard_runtime.cli.database import data_directory
 from crewyard_runtime.execution.processes import keep_private
 from crewyard_runtime.providers import PROVIDERS
-from crewyard_runtime.settings import find_project
 from crewyard_runtime.startup import Startup, examine, examine_database
 from crewyard_runtime.terminal import printable, readable_log
 
@@ -71,7 +69,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             startup = examine(overrides)
         if startup.problems or startup.service is None:
             return refuse(startup)
-        data = (find_project() or Path.cwd()) / DATA
+        data = data_directory()
         print(f"starting a gateway and {arguments.workers} worker{'s'[: arguments.workers - 1]} ...", flush=True)
         service = stack.enter_context(
             serve(startup.service, data, overrides, port=arguments.port, workers=arguments.workers, show=_show)

@@ -1,8 +1,9 @@
 """One claimed run, from its claim to its recorded end."""
 
 import logging
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from tenacity import (
     retry_if_exception_type,
     retry_if_not_exception_type,
     stop_after_delay,
+    stop_when_event_set,
     wait_random_exponential,
 )
 
@@ -32,12 +34,13 @@ OnEvent = Callable[[str, str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class ClaimedRuns:
-    """Does runs that were claimed, and records how they ended."""
+    """Does runs that were claimed, and records how they ended. giving_up: set when nobody may wait for the database."""
 
     runner: Runner
     applications: dict[str, Application]
     application_settings: dict[str, ApplicationSettings]
     json_logs: bool = True
+    giving_up: threading.Event = field(default_factory=threading.Event)
 
     def do(
         self,
@@ -91,7 +94,7 @@ class ClaimedRuns:
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_type(SQLAlchemyError) & retry_if_not_exception_type(DataError),
-                stop=stop_after_delay(RECORD_SECONDS),
+                stop=stop_after_delay(RECORD_SECONDS) | stop_when_event_set(self.giving_up),
                 wait=wait_random_exponential(0.2, max=2),
                 reraise=True,
             ):

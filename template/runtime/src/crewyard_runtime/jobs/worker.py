@@ -47,7 +47,6 @@ class Worker:
         self._applications = applications
         self._wake_ups = WakeUps(service, settings.limits.deadline_seconds)
         self._runner = Runner(settings, list(applications.values()))
-        self._claimed = ClaimedRuns(self._runner, applications, application_settings)
         self._sweeper = Sweeper(
             database,
             self._wake_ups,
@@ -60,6 +59,7 @@ class Worker:
         self._busy = threading.Lock()
         self._stopping = threading.Event()
         self._grace_over = threading.Event()
+        self._claimed = ClaimedRuns(self._runner, applications, application_settings, giving_up=self._grace_over)
         self._keeper: Keeper | None = None
 
     def run(self) -> None:

@@ -45,12 +45,13 @@ def broker_of(url: str) -> Broker:
 def celery_settings(service: ServiceSettings, longest_run_seconds: float) -> dict[str, Any]:
     """All of Celery's settings. Raises ValueError if the broker's URL is not set or of an unknown scheme.
 
-    longest_run_seconds: how long a worker may keep a message before the broker gives it to another one. Only SQS is
-    told, when its queue is made, and knows no more than 12 hours. RabbitMQ has it for all queues, in its configuration:
-    set `consumer_timeout` (milliseconds; 30 minutes if not set) above the deadline of a run. Redis keeps no count.
+    longest_run_seconds: how long a worker may keep a message before the broker gives it to another one, which costs a
+    look into the store for nothing. Only SQS is told, when its queue is made, and takes no more than 12 hours. RabbitMQ
+    knows it for all queues: set `consumer_timeout` (milliseconds, by default 30 minutes) in its configuration above the
+    deadline of a run. Redis has forgotten a message as soon as it is read.
 
-    On SQS the queue is made if there is none; whoever may not make one needs ListQueues, GetQueueAttributes,
-    SendMessage, ReceiveMessage, DeleteMessage and ChangeMessageVisibility on one that is there.
+    On SQS the queue is made if there is none. For one that is there ListQueues, GetQueueAttributes, SendMessage,
+    ReceiveMessage, DeleteMessage and ChangeMessageVisibility are enough.
     """
     if service.broker_url is None:
         msg = "BROKER_URL is not set: give the URL of your broker, for example redis://localhost:6379/0"
@@ -60,9 +61,6 @@ def celery_settings(service: ServiceSettings, longest_run_seconds: float) -> dic
     return {
         "accept_content": ["json"],
         "broker_channel_error_retry": True,
-        "broker_connection_max_retries": None,
-        "broker_connection_retry": True,
-        "broker_connection_retry_on_startup": True,
         "broker_connection_timeout": ANSWER_SECONDS,
         "broker_heartbeat": HEARTBEAT_SECONDS,
         "broker_pool_acquire_timeout": ANSWER_SECONDS,
@@ -71,14 +69,12 @@ def celery_settings(service: ServiceSettings, longest_run_seconds: float) -> dic
         "task_create_missing_queues": False,
         "task_default_queue": service.broker_queue,
         "task_ignore_result": True,
-        "task_publish_retry": True,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
         "task_queues": [Queue(service.broker_queue, queue_arguments=QUEUE_ARGUMENTS[broker])],  # type: ignore[no-untyped-call]
         "task_serializer": "json",
-        # Its child is its own: it goes on, and the message that comes again finds it claimed.
+        # The run goes on: what counts is its lease in the store.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_consumer": "crewyard_runtime.jobs.brokers.consumer:QuietConsumer",
-        "worker_enable_prefetch_count_reduction": False,
         "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,
         "worker_prefetch_multiplier": 1,
@@ -121,7 +117,6 @@ def _redis(service: ServiceSettings, url: str, longest_run_seconds: float) -> di
         },
         # Kombu would take any certificate.
         "broker_use_ssl": {"ssl_cert_reqs": "required"} if url.startswith("rediss:") else False,
-        "worker_disable_prefetch": True,
     }
 
 

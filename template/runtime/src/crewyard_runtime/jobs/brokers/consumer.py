@@ -42,7 +42,6 @@ class QuietConsumer(Consumer):
 
         return connection.ensure_connection(
             log_error,
-            max_retries=None,
             interval_start=RETRY_SECONDS,
             interval_step=RETRY_SECONDS,
             interval_max=LONGEST_RETRY_SECONDS,

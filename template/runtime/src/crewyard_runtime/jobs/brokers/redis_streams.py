@@ -33,9 +33,7 @@ class Channel(redis.Channel):
     """A channel of kombu's whose queues are streams."""
 
     ack_emulation = False
-    do_restore = False
     supports_fanout = False  # nor are there bindings: messages are published to their queue by its name
-    priority_steps = (0,)  # so that kombu's `_delete` and `_has_queue` look at one key, the stream
 
     def basic_consume(self, queue: str, *args: Any, **options: Any) -> None:
         # Once a connection will do: a group that is gone is an error of the read, and Celery connects again.
@@ -46,10 +44,6 @@ class Channel(redis.Channel):
                 if not str(error).startswith("BUSYGROUP"):
                     raise
         super().basic_consume(queue, *args, **options)
-
-    def close(self) -> None:
-        self._in_poll = None  # or kombu would wait for the end of the read that is under way
-        super().close()
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         with self._stream(queue) as client:

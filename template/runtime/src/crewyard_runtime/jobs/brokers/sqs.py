@@ -1,8 +1,9 @@
 """Celery's transport on SQS, for workers that go on by themselves after whatever SQS answers.
 
 Kombu's own reads in its event loop, where an answer of 4xx (a queue that is gone, a token that ran out) ends the worker
-and one of 5xx as well. This one reads by boto3 instead, whose errors Celery takes for a lost connection: it connects
-again, and makes the queue again if it is gone. What it replaces of kombu 5.7 is private: `_receive_message`.
+and an endpoint that is down is an AttributeError. This one reads by boto3, whose errors Celery takes for a connection
+that was lost: it connects again, and makes the queue again if it is gone. Of kombu 5.7 `_receive_message` is replaced,
+and `_new_queue` and `_new_boto_client` are called; all are private.
 """
 
 # mypy: disable-error-code="assignment, import-untyped, no-untyped-call"
