@@ -12,13 +12,14 @@ from typing import Any
 
 from crewyard_runtime import stack
 from crewyard_runtime.execution.processes import kill_run
+from crewyard_runtime.faulty import application as faulty
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.testing.servers import Broker, Postgres, RabbitMQ, Sqs, Valkey
 from crewyard_runtime.testing.service import Service, new_database, until, variables_of
 from project import importable, publish, render
 from psutil import Process
-from sqlalchemy import make_url
+from sqlalchemy import Row, make_url, text
 
 BENCHMARKS = Path(__file__).parent.parent
 CREW, TICKET = "support", {"subject": "Invoice", "body": "Where do I find my last invoice?"}
@@ -129,3 +130,21 @@ def wake_ups_of(service: Service) -> WakeUps:
     """What wakes the workers of a service, as its gateway does."""
     named = {name.lower(): value for name, value in service.broker.items()}
     return WakeUps(ServiceSettings.load(**named, broker_queue=service.queue))
+
+
+def finish(service: Service, *inputs: dict[str, Any], application: str = faulty.name) -> None:
+    """Queue runs, wake a worker for each, and wait until all have ended. Raises RuntimeError if one did not succeed."""
+    ids = service.submit(*inputs, application=application)
+    wake_ups = wake_ups_of(service)
+    for _ in ids:
+        wake_ups.send()
+    # One question for all of them: a waiting that keeps the database busy would be measured too.
+    until(f"the end of {len(ids)} runs", lambda: not _first(service, "finished_at IS NULL"), 10 * len(ids))
+    if bad := _first(service, "status <> 'succeeded'"):
+        msg = f"A run did not succeed, so what all of them took says nothing: {bad.status}, {bad.error}"
+        raise RuntimeError(msg)
+
+
+def _first(service: Service, which: str) -> Row[Any] | None:
+    with service.database.transaction() as tx:
+        return tx.execute(text(f"SELECT status, error FROM runs WHERE {which} LIMIT 1")).one_or_none()

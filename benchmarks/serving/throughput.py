@@ -7,7 +7,7 @@ from crewyard_runtime.testing.model_server import ModelServer
 from report import Measured
 from sqlalchemy import text
 
-from serving.ground import Ground, wake_ups_of
+from serving.ground import Ground, finish
 
 TURNS = 2
 RUNS_OF_EACH = 10
@@ -33,14 +33,7 @@ def _seconds(ground: Ground, workers: int, model_url: str) -> float:
     """From the first claim to the last end, when all runs are queued before."""
     with ground.service(variables={"OPENAI_BASE_URL": model_url}) as service:
         service.start_workers(workers)
-        wake_ups = wake_ups_of(service)
-        ids = service.submit(*[ONE_CALL] * (workers * RUNS_OF_EACH))
-        for _ in ids:
-            wake_ups.send()
-        service.until_ended(ids, 10 * RUNS_OF_EACH)
+        finish(service, *[ONE_CALL] * (workers * RUNS_OF_EACH))
         with service.database.transaction() as tx:
-            return float(
-                tx.execute(
-                    text("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM attempts")
-                ).scalar_one()
-            )
+            spent = text("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM attempts")
+            return float(tx.execute(spent).scalar_one())

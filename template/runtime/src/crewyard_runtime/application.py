@@ -1,5 +1,6 @@
 """The declaration of an application: what it takes, what it gives and which function builds its agents."""
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 
 from crewyard_runtime.settings import ApplicationSettings
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ENTRY_POINTS = "crewyard.applications"
 
 
@@ -33,6 +35,9 @@ class Application:
     examples: str | None = None
 
     def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            msg = f"Application(name={self.name!r}) cannot be part of a path: use letters, digits, '.', '_' and '-'."
+            raise ValueError(msg)
         module, _, function = self.build.partition(":")
         if not (module and function):
             msg = f'Application(build="{self.build}") is not of the form "package.module:function".'

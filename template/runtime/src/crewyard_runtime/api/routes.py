@@ -1,7 +1,5 @@
 """Which request goes to which endpoint, and what is documented of it."""
 
-import re
-
 from fastapi import FastAPI, Response, status
 from fastapi.routing import APIRoute
 
@@ -15,16 +13,12 @@ from crewyard_runtime.application import Application
 
 # A convertor, so that an id that is none is not found, and a name of an application is no id.
 RUN = "/runs/{run_id:uuid}"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ALWAYS = (401, 403, 422, 429, 500, 503)
 
 
 def add_submits(app: FastAPI, submits: Submits, applications: dict[str, Application]) -> None:
-    """Add a route for each application, with its input model. Raises ValueError for a name that no path can hold."""
+    """Add a route for each application, with its input model."""
     for name, application in sorted(applications.items()):
-        if not NAME.fullmatch(name):
-            msg = f"The application {name!r} cannot be part of a path: use letters, digits, '.', '_' and '-' alone."
-            raise ValueError(msg)
         app.add_api_route(
             f"/runs/{name}",
             submits.endpoint(application),

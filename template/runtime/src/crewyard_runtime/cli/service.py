@@ -11,7 +11,7 @@ from crewyard_runtime.cli.database import connect, open_database
 from crewyard_runtime.errors import NotReady
 from crewyard_runtime.execution.processes import keep_private
 from crewyard_runtime.startup import EX_CONFIG, examine, examine_database
-from crewyard_runtime.store import Database, SchemaBehind, audit, runs
+from crewyard_runtime.store import Database, SchemaBehind, audit, rates, runs
 
 APP_FACTORY = "crewyard_runtime.api.app:create_app"
 
@@ -94,6 +94,7 @@ def _prune(arguments: argparse.Namespace) -> int:
             if not batch:
                 break
         with database.transaction() as tx:
+            rates.forget(tx)
             audit.record(tx, "cli", "runs.pruned", f"{pruned} runs older than {days:g} days")
     print(f"{pruned} runs that ended more than {days:g} days ago were deleted")
     return 0

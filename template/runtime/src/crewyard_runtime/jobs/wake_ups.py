@@ -25,7 +25,7 @@ class WakeUps:
     def __init__(self, settings: ServiceSettings, longest_run_seconds: float = 86_400) -> None:
         self._settings = settings
         self._longest_run_seconds = longest_run_seconds
-        self._lock = threading.Lock()
+        self._trying_again = threading.Lock()
         self._silent_until = 0.0
 
     @cached_property
@@ -39,12 +39,18 @@ class WakeUps:
         """Wake one worker. Raises nothing: if the broker is down, the workers look by themselves once it is back."""
         if time.monotonic() < self._silent_until:
             return
+        again = self._silent_until > 0
+        if again and not self._trying_again.acquire(blocking=False):
+            return  # one at a time finds out whether it is back
         try:
             self.celery.send_task(TASK)
+            self._silent_until = 0.0
         except Exception as error:
-            with self._lock:
-                self._silent_until = time.monotonic() + PAUSE_SECONDS
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
             log.warning("the broker took no wake-up call: %s: %s", type(error).__name__, error)
+        finally:
+            if again:
+                self._trying_again.release()
 
     def ping(self, seconds: float) -> None:
         """Ask the broker. Raises what the connection raises, after at most `seconds`."""

@@ -19,6 +19,11 @@ _WAIT = text("""
 """)
 
 
+def forget(tx: Connection) -> None:
+    """Delete the buckets that are full again; they say nothing."""
+    tx.execute(text("DELETE FROM rates WHERE full_at < clock_timestamp()"))
+
+
 def take(tx: Connection, user_id: str, per_minute: int) -> float | None:
     """Count one request. None if it may go on; else the seconds after which the next one may."""
     values = {"user_id": user_id, "interval": 60 / per_minute}

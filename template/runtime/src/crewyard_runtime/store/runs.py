@@ -203,8 +203,10 @@ def cancel(tx: Connection, run_id: UUID) -> str:
 
     An ended run stays as it is.
     """
-    row = tx.execute(select(runs.c.status, runs.c.attempt).where(runs.c.id == run_id).with_for_update()).one()
-    if row.status == "running":
+    row = tx.execute(
+        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested).where(runs.c.id == run_id).with_for_update()
+    ).one()
+    if row.status == "running" and not row.cancel_requested:
         tx.execute(update(runs).where(runs.c.id == run_id).values(cancel_requested=True))
         events.append(tx, run_id, row.attempt, "run.cancel_requested", {})
     if row.status == "queued":
@@ -261,7 +263,8 @@ def page(
     wanted = {runs.c.user_id: user_id, runs.c.status: status}
     given = {column: value for column, value in wanted.items() if value is not None}
     place = (*given, runs.c.created_at, runs.c.id)
-    newest = select(runs).order_by(*(column.desc() for column in place)).limit(size + 1)
+    shown = [each for each in runs.c if each.name not in ("input", "output")]
+    newest = select(*shown).order_by(*(column.desc() for column in place)).limit(size + 1)
     # A range of one value, not an equality: for that Postgres may walk the index in which everybody's runs are mixed,
     # and pass all that are newer than those of a user who has not been here for long.
     if given:
