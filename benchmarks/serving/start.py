@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from celery import Celery
+from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.store import events
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.servers import Sqs
@@ -15,7 +16,7 @@ from report import Measured
 
 from serving import celery_alone
 from serving.client import Client
-from serving.ground import CREW, FAST, TICKET, Ground
+from serving.ground import CREW, FAST, TICKET, Ground, wake_ups_of
 
 CLAIMS, CREWS = 100, 40
 WARM = 5
@@ -35,9 +36,10 @@ def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
     url = broker.url + broker.endpoint_url.partition("://")[2] if isinstance(broker, Sqs) else broker.url
     marks, publisher = ground.directory(), celery_alone.make_app(url)
     alone = ground.program(celery_alone.BANNER, *celery_alone.WORKER, BROKER_URL=url)
-    with ground.service(kind, FAST) as service, alone:
-        client = _started(service)
-        pairs = [(_claimed(service, client), _task(publisher, marks)) for _ in range(WARM + CLAIMS)][WARM:]
+    with ground.service(kind) as service, alone:
+        service.start_worker()
+        wake_ups = wake_ups_of(service)
+        pairs = [(_claimed(service, wake_ups), _task(publisher, marks)) for _ in range(WARM + CLAIMS)][WARM:]
     ours, theirs = zip(*pairs, strict=True)
     for name, of in (("p50", statistics.median), ("p95", _p95)):
         yield Measured(f"accepted to claimed, {kind}, {name}", of(ours) * 1e3, of(theirs) * 1e3, "ms", 2)
@@ -45,26 +47,26 @@ def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
 
 def _build(ground: Ground) -> Measured:
     with ModelServer() as model, ground.crew_service(model.url, FAST) as service:
-        client = _started(service)
+        service.start_worker()
+        service.start_api()
+        client = Client(service.api_url, service.key())
         seconds = [_built(service, client) for _ in range(WARM + CREWS)][WARM:]
     return Measured("accepted to build_crew, p95", _p95(seconds), BUILD_SECONDS, "s", 1)
 
 
-def _started(service: Service) -> Client:
-    service.start_worker()
-    service.start_api()
-    return Client(service.api_url, service.key())
-
-
-def _claimed(service: Service, client: Client) -> float:
-    """From the start of the transaction that takes the run in to the start of the one that claims it."""
-    run_id = client.submit({})
-    run = service.until_ended([run_id])[run_id]
-    return float((service.attempts(run_id)[0].started_at - run.created_at).total_seconds())
+def _claimed(service: Service, wake_ups: WakeUps) -> float:
+    """From the commit of the transaction that took the run in to the beginning of the one that claims it."""
+    run_id = service.submit({})[0]
+    accepted = time.time()
+    wake_ups.send()
+    service.until_ended([run_id])
+    return float(service.attempts(run_id)[0].started_at.timestamp()) - accepted
 
 
 def _built(service: Service, client: Client) -> float:
-    """To the event that a run sends, to be stored by its worker, just before it calls the build function."""
+    """From the beginning of the transaction that takes the run in to the event that the run sends just before its build
+    function, when its worker stores it.
+    """
     run_id = client.submit(TICKET, CREW)
     run = service.until_ended([run_id])[run_id]
     with service.database.transaction() as tx:

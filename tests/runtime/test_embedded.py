@@ -352,10 +352,13 @@ def test_a_command_killed_while_it_makes_the_data_is_in_nobodys_way(directory: P
         assert time.monotonic() < deadline
         time.sleep(0.001)
     first.kill()
-    assert not (directory / "postgres" / "data").exists()
     with embedded.postgres(directory) as url:
         write(url, "whole")
-    assert not list(directory.glob("postgres/half-*"))
+    # What the killed one left is removed by a later start: its initdb, an orphan now, may still be writing.
+    while list(directory.glob("postgres/half-*")):
+        assert time.monotonic() < deadline
+        with embedded.postgres(directory):
+            pass
     gone(directory)
 
 
