@@ -23,11 +23,11 @@ from sqlalchemy import Row, make_url, text
 
 BENCHMARKS = Path(__file__).parent.parent
 CREW, TICKET = "support", {"subject": "Invoice", "body": "Where do I find my last invoice?"}
-# What an installer writes: the fork server of a program started in another way has less to do for each run.
+# As an installer writes it, and not `-m`: of how a program was started depends what multiprocessing does for each run.
 COMMAND = "from crewyard_runtime.cli import main\nif __name__ == '__main__':\n    main()\n"
 BROKERS: dict[str, type[Broker]] = {"redis": Valkey, "rabbitmq": RabbitMQ, "sqs": Sqs}
-FAST = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}  # for a client that is faster than it should be
-DEFAULTS = {"SWEEP_SECONDS": "1"}  # a service for tests sweeps more often than one that is not told
+FAST = {"REQUESTS_PER_MINUTE": "1000000", "QUEUE_BOUND": "1000000"}  # no limit meets a client that floods
+DEFAULTS = {"SWEEP_SECONDS": "1"}  # the default, which services for tests have not
 
 
 class Ground:

@@ -51,7 +51,7 @@ def measure(ground: Ground) -> Iterator[Measured]:
     for name, step in STEPS.items():
         pairs = [(step(many), step(few)) for _ in range(TIMES)]
         ours, theirs = (statistics.median(side) * 1_000 for side in zip(*pairs, strict=True))
-        yield Measured(f"{name}, {MANY:,} runs", ours, theirs, "ms", 1.5)
+        yield Measured(f"history, {name}", ours, theirs, "ms", 1.5)
     few.close()
     many.close()
 
