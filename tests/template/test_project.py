@@ -25,7 +25,7 @@ def test_its_own_tests_pass(project: Path) -> None:
 
 
 def _tests_pass(place: Path, *tests: str) -> None:
-    """Run tests of a project. One that fails is told, and done once more: faults have no exact time on a busy machine."""
+    """Run tests of a project. One that fails is told and done once more: a busy machine misses the times of faults."""
     first = sh(place, "uv", "run", "pytest", "-q", *tests, check=False)
     if first.returncode != 0:
         print(first.stdout[-6_000:])
