@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from crewyard_runtime import Application
-from crewyard_runtime.execution import Runner, RunnerNotReady, RunRequest
+from crewyard_runtime.execution import RunControl, Runner, RunnerNotReady, RunRequest
 from crewyard_runtime.execution.runner import clean_environment
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
@@ -114,6 +114,22 @@ def test_a_run_whose_process_is_killed_has_an_outcome(run: Run) -> None:
     assert outcome.status == "failed"
     assert outcome.error is not None
     assert "exit code -9" in outcome.error.reason
+
+
+class SlowlyRenewed(RunControl):
+    """A lease whose renewals take so long that a run ends between two looks of its parent."""
+
+    def held_since(self) -> float:
+        time.sleep(2)
+        return time.monotonic()
+
+
+def test_an_outcome_that_came_before_a_beat_is_read(settings: RuntimeSettings) -> None:
+    runner = Runner(settings.model_copy(update={"lease_seconds": 6}), ALL)
+    runner.start()
+    request = RunRequest(run_id="r1", input={"mode": "work"}, settings={}, runtime={}, with_tools=False)
+    outcome = runner.run(crews.works, request, control=SlowlyRenewed())
+    assert outcome.status == "succeeded", outcome.error
 
 
 def test_a_run_has_the_directory_to_itself_and_it_is_removed(run: Run, settings: RuntimeSettings) -> None:

@@ -16,6 +16,7 @@ from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
 from crewyard_runtime.usage import Usage
 from sqlalchemy import make_url, text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError
 
 BOUND = 10
@@ -125,6 +126,20 @@ def test_only_the_holder_of_a_run_can_write(database: Database) -> None:
     assert run is not None
     assert run.output == "new"
     assert kinds(database, run_id).count(events.ENDED) == 1
+
+
+def test_nothing_is_sent_as_a_pipeline_which_a_frozen_worker_would_leave_open(database: Database) -> None:
+    sent: list[bool] = []
+    listen(database.engine, "before_cursor_execute", lambda *arguments: sent.append(arguments[-1]))
+    run_id = add(database, webhook_url="https://example.com")
+    held = claim(database)
+    assert held is not None
+    with database.transaction() as tx:
+        assert events.append_if_held(tx, run_id, 1, [("one", {}), ("two", {"half": "\ud83d"}), ("three", {})])
+        assert runs.finish(tx, held, succeeded(run_id))
+    assert sent
+    assert not any(sent)
+    assert kinds(database, run_id) == ["run.queued", "attempt.started", "one", "two", "three", events.ENDED]
 
 
 def test_a_run_is_dead_when_all_its_attempts_died(database: Database) -> None:

@@ -1,7 +1,9 @@
 """The parent of runs: forks each from a server that has imported the framework, listens, and kills at the deadline."""
 
+import contextlib
 import multiprocessing
 import os
+import select
 import tempfile
 import threading
 import time
@@ -166,10 +168,10 @@ class Runner:
                 limit = self._settings.limits.deadline_seconds
                 return _ended(request, "timed_out", f"The run took longer than its deadline of {limit:g} seconds.")
             ready = wait([pipe, process.sentinel], timeout=min(left, 0.2))
+            if (held := control.held_since()) >= told + between:
+                _beat(pipe, held)
+                told = held
             try:
-                if (held := control.held_since()) >= told + between:
-                    pipe.send_bytes(str(held).encode())
-                    told = held
                 while pipe.poll():
                     message = Message.model_validate_json(pipe.recv_bytes())
                     if message.outcome is not None:
@@ -180,6 +182,15 @@ class Runner:
             if process.sentinel in ready and not pipe.closed:
                 process.join(1)
                 return _died(request, f"The run's process died (exit code {process.exitcode}) before it had a result.")
+
+
+def _beat(pipe: Connection, held_since: float) -> None:
+    """Say since when the run is held. Neither waits for a process that does not read, nor minds one that has ended:
+    what it sent before its end, perhaps its outcome, is still to be read.
+    """
+    with contextlib.suppress(OSError):
+        if select.select([], [pipe], [], 0)[1]:
+            pipe.send_bytes(str(held_since).encode())
 
 
 def clean_environment(environment: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import ARRAY, JSON, Connection, Integer, Row, Text, TextClause, Uuid, bindparam, select, text
 
-from crewyard_runtime.store.schema import events, runs
+from crewyard_runtime.store.schema import events
 
 CHANNEL = "crewyard_runs"  # the payload is the run's id
 ENDED = "run.ended"  # the last event of a run, unless it is retried
@@ -13,13 +13,12 @@ ENDED = "run.ended"  # the last event of a run, unless it is retried
 
 def append(tx: Connection, run_id: UUID, attempt: int, kind: str, data: dict[str, Any]) -> None:
     """Add an event of the platform itself; the caller's statements before have locked the run's row."""
-    _insert(tx, run_id, attempt, [(kind, data)], update(runs).where(runs.c.id == run_id))
+    _insert(tx, _APPEND, run_id, attempt, [(kind, data)])
 
 
 def append_if_held(tx: Connection, run_id: UUID, attempt: int, new: list[tuple[str, dict[str, Any]]]) -> bool:
     """Add events of an attempt. False, and nothing is added, if the attempt does not hold the run any more."""
-    held = update(runs).where(runs.c.id == run_id, runs.c.attempt == attempt, runs.c.status == "running")
-    return _insert(tx, run_id, attempt, new, held)
+    return _insert(tx, _APPEND_IF_HELD, run_id, attempt, new)
 
 
 def after(tx: Connection, run_id: UUID, number: int, most: int = 500) -> list[Row[Any]]:
@@ -28,15 +27,39 @@ def after(tx: Connection, run_id: UUID, number: int, most: int = 500) -> list[Ro
     return list(tx.execute(wanted.order_by(events.c.number).limit(most)))
 
 
-def _insert(tx: Connection, run_id: UUID, attempt: int, new: list[tuple[str, dict[str, Any]]], counting: Any) -> bool:
-    last = tx.execute(counting.values(events=runs.c.events + len(new)).returning(runs.c.events)).scalar_one_or_none()
-    if last is None:
-        return False
-    first = last - len(new) + 1
-    rows = [
-        {"run_id": run_id, "number": number, "attempt": attempt, "kind": kind, "data": data}
-        for number, (kind, data) in enumerate(new, first)
-    ]
-    tx.execute(insert(events), rows)
-    tx.execute(select(func.pg_notify(text(f"'{CHANNEL}'"), str(run_id))))
-    return True
+def _insert(
+    tx: Connection, statement: TextClause, run_id: UUID, attempt: int, new: list[tuple[str, dict[str, Any]]]
+) -> bool:
+    kinds, data = zip(*new, strict=True)
+    values = {"run_id": run_id, "attempt": attempt, "count": len(new), "kinds": list(kinds), "data": list(data)}
+    return tx.execute(statement, values).one_or_none() is not None
+
+
+_TYPES: dict[str, Any] = {
+    "run_id": Uuid,
+    "attempt": Integer,
+    "count": Integer,
+    "kinds": ARRAY(Text),
+    "data": ARRAY(JSON),
+}
+
+
+def _append(condition: str) -> TextClause:
+    # One statement, and not an executemany: psycopg would send that as a pipeline, and a worker frozen in the middle of
+    # one holds the run's row for as long as it is frozen: Postgres counts it as active, not as idle in a transaction.
+    return text(
+        f"""
+        WITH counted AS (
+            UPDATE runs SET events = events + :count WHERE id = :run_id {condition} RETURNING events - :count AS before
+        ), added AS (
+            INSERT INTO events (run_id, number, attempt, kind, data)
+            SELECT :run_id, counted.before + new.number, :attempt, new.kind, new.data
+            FROM counted, unnest(:kinds, :data) WITH ORDINALITY AS new(kind, data, number)
+        )
+        SELECT pg_notify('{CHANNEL}', CAST(:run_id AS text)) FROM counted
+        """
+    ).bindparams(*(bindparam(name, type_=kind) for name, kind in _TYPES.items()))
+
+
+_APPEND = _append("")
+_APPEND_IF_HELD = _append("AND attempt = :attempt AND status = 'running'")
