@@ -133,9 +133,6 @@ class _Celery(CeleryWorker):
             **options,
             pool_cls="threads",
             concurrency=1,
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
             redirect_stdouts=False,
             quiet=True,
         )
