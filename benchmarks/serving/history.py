@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crewyard_runtime.execution import Outcome
-from crewyard_runtime.store import Database, runs
+from crewyard_runtime.store import Database, intake, runs
 from report import Measured
 from sqlalchemy import Connection, text
 
@@ -69,7 +69,7 @@ def _filled(url: str, count: int) -> Database:
 def _claim(database: Database) -> float:
     """Of the one run that is queued."""
     with database.transaction() as tx:
-        runs.submit(tx, runs.NewRun(uuid.uuid4(), APPLICATION, USER, {}, 3))
+        intake.submit(tx, intake.NewRun(uuid.uuid4(), APPLICATION, USER, {}, 3))
     start = time.perf_counter()
     with database.transaction() as tx:
         claim = runs.claim(tx, "worker", [APPLICATION], 60, 10)

@@ -16,7 +16,7 @@ from crewyard_runtime.errors import ErrorLink
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
 from crewyard_runtime.identity import make_user_id
-from crewyard_runtime.store import Database, events, keys, runs
+from crewyard_runtime.store import Database, events, intake, keys, runs
 from crewyard_runtime.store.schema import audit
 from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
@@ -64,9 +64,10 @@ def command(database: Database, tmp_path: Path) -> Run:
 
 
 def submit(database: Database, run_id: UUID | None = None, user_id: str = "alice", max_attempts: int = 1) -> UUID:
-    new = runs.NewRun(run_id or uuid.uuid4(), "orders", user_id, {"text": "an order"}, max_attempts)
+    new = intake.NewRun(run_id or uuid.uuid4(), "orders", user_id, {"text": "an order"}, max_attempts)
     with database.transaction() as tx:
-        return runs.submit(tx, new)
+        intake.submit(tx, new)
+    return new.id
 
 
 def claim(database: Database) -> runs.Claim:

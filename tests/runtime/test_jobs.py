@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from crewyard_runtime.store import Database, events, runs
+from crewyard_runtime.store import Database, events, intake
 from crewyard_runtime.testing.servers import Broker, Postgres
 from crewyard_runtime.testing.service import Service, freeze, thaw, until
 from sqlalchemy import text
@@ -54,9 +54,10 @@ def target() -> Iterator[Target]:
 
 def submit(service: Service, webhook_url: str | None = None, request_id: str | None = None, **order: Any) -> UUID:
     """Queue a run as the gateway does."""
-    new = runs.NewRun(uuid4(), "faulty", "a-user", order, 3, request_id, webhook_url)
+    new = intake.NewRun(uuid4(), "faulty", "a-user", order, 3, request_id, webhook_url)
     with service.database.transaction() as tx:
-        return runs.submit(tx, new)
+        intake.submit(tx, new)
+    return new.id
 
 
 def last_error(database: Database, run_id: UUID) -> str | None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
-from crewyard_runtime.store import Database, SchemaBehind, audit, events, keys, rates, runs, webhooks
+from crewyard_runtime.store import Database, SchemaBehind, audit, events, intake, keys, rates, runs, webhooks
 from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
 from crewyard_runtime.usage import Usage
@@ -35,7 +35,7 @@ def add(database: Database, user_id: str | None = None, **values: Any) -> UUID:
     run_id = uuid.uuid4()
     given = {"max_attempts": 2, "input": {"text": "\0"}, **values}
     with database.transaction() as tx:
-        runs.submit(tx, runs.NewRun(run_id, "support", user_id, **given))
+        intake.submit(tx, intake.NewRun(run_id, "support", user_id, **given))
     return run_id
 
 
@@ -199,9 +199,11 @@ def test_the_same_key_is_one_run_also_at_once(database: Database) -> None:
     def submit(number: int) -> UUID | str:
         try:
             with database.transaction() as tx:
-                new = runs.NewRun(uuid.uuid4(), "support", "user", number % 2, 3)
-                return runs.submit(tx, new, "key", str(number % 2))
-        except runs.IdempotencyConflict:
+                new = intake.NewRun(uuid.uuid4(), "support", "user", number % 2, 3)
+                submitted = intake.submit(tx, new, "key", str(number % 2))
+                run = submitted.run or intake.submitted_with(tx, "user", "key", str(number % 2))
+                return str(run.id) if run else "neither"
+        except intake.IdempotencyConflict:
             return "conflict"
 
     with ThreadPoolExecutor(8) as pool:

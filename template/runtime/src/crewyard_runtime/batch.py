@@ -22,7 +22,7 @@ from crewyard_runtime.execution import Outcome, Runner
 from crewyard_runtime.jobs.claimed import ClaimedRuns
 from crewyard_runtime.jobs.keeper import Keeper
 from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings
-from crewyard_runtime.store import Database, runs
+from crewyard_runtime.store import Database, intake, runs
 
 log = logging.getLogger("crewyard")
 
@@ -83,7 +83,7 @@ class Batch:
         return self._result(line, outcome, round(time.monotonic() - started, 3))
 
     def _do(self, data: Any) -> Outcome:
-        new = runs.NewRun(uuid.uuid4(), self.application.name, self.settings.user_id, data, max_attempts=1)
+        new = intake.NewRun(uuid.uuid4(), self.application.name, self.settings.user_id, data, max_attempts=1)
         claimed_at, lease_seconds = time.monotonic(), self.settings.lease_seconds
         with self.database.transaction() as tx:
             claim = runs.start_at_once(tx, new, self.worker, lease_seconds)

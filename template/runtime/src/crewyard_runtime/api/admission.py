@@ -3,11 +3,14 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.problems import Refused
 from crewyard_runtime.identity import Principal
 from crewyard_runtime.settings import ServiceSettings
-from crewyard_runtime.store import Database, keys, rates
+from crewyard_runtime.store import keys, rates
+from crewyard_runtime.store.async_database import AsyncDatabase
 
 ON_BEHALF_OF = "On-Behalf-Of"
 MOST_SUBJECT = 255  # characters
@@ -16,7 +19,7 @@ MOST_SUBJECT = 255  # characters
 class Admission:
     """Admits requests by API keys, or by tokens of an OIDC issuer, as the settings say."""
 
-    def __init__(self, settings: ServiceSettings, database: Database) -> None:
+    def __init__(self, settings: ServiceSettings, database: AsyncDatabase) -> None:
         self._database = database
         self._per_minute = settings.requests_per_minute
         self._tokens = None
@@ -26,25 +29,29 @@ class Admission:
 
             self._tokens = Tokens(settings)
 
-    def admit(self, request: Request) -> Principal:
+    async def admit(self, request: Request) -> Principal:
         """Whoever asks. Raises Refused: 401, 403 and 422 for what the headers say, 429, and 503."""
         token, subject = _bearer(request), _subject(request)
-        caller = self._tokens.find(token) if self._tokens else None
-        with self._database.transaction() as tx:
-            if self._tokens is None:
-                caller = keys.find(tx, token)
-            if caller is None:
-                msg = "The credential is not valid: it is wrong, has expired or was revoked."
-                raise Refused(401, msg, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-            principal = caller if subject is None or not caller.may_act_for else caller.acting_for(subject)
-            wait = rates.take(tx, principal.user_id, self._per_minute)
+        known = await run_in_threadpool(self._tokens.find, token) if self._tokens else None
+        caller, wait = await self._database.statements(self._count, known, token, subject)
         if wait is not None:
             msg = f"There were more than {self._per_minute} requests in a minute: wait {wait:.1f} seconds."
             raise Refused(429, msg, after_seconds=wait)
         if subject is not None and not caller.may_act_for:
             msg = f"This credential may act for nobody else: leave the header {ON_BEHALF_OF} out."
             raise Refused(403, msg)
-        return principal
+        return caller if subject is None else caller.acting_for(subject)
+
+    def _count(
+        self, tx: Connection, known: Principal | None, token: str, subject: str | None
+    ) -> tuple[Principal, float | None]:
+        """Whoever asks by the credential, and how long whoever they stand for has to wait."""
+        caller = known if self._tokens else keys.find(tx, token)
+        if caller is None:
+            msg = "The credential is not valid: it is wrong, has expired or was revoked."
+            raise Refused(401, msg, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        user = caller if subject is None or not caller.may_act_for else caller.acting_for(subject)
+        return caller, rates.take(tx, user.user_id, self._per_minute)
 
 
 async def _admitted(request: Request) -> Principal:

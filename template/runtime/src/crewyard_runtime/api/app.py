@@ -1,11 +1,9 @@
 """The gateway as an ASGI application, for uvicorn and for tests."""
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-import anyio.to_thread
 from fastapi import FastAPI
 
 from crewyard_runtime import logs
@@ -26,9 +24,9 @@ from crewyard_runtime.application import Application, find_applications
 from crewyard_runtime.execution.processes import keep_private
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database
+from crewyard_runtime.store.async_database import AsyncDatabase
 
-THREADS = 8  # of one process, and connections to Postgres: with more, they only wait for each other
-SWITCH_SECONDS = 0.001
+CONNECTIONS = 8  # to Postgres, of one process: with more, they only wait for each other
 
 
 def create_app(applications: dict[str, Application] | None = None) -> FastAPI:
@@ -38,8 +36,6 @@ def create_app(applications: dict[str, Application] | None = None) -> FastAPI:
     """
     logs.configure()
     keep_private()
-    # At Python's 5 ms the event loop waits too long for threads that compute: 10 to 20 % more requests a second.
-    sys.setswitchinterval(SWITCH_SECONDS)
     return make_app(ServiceSettings.load(), find_applications() if applications is None else applications)
 
 
@@ -49,20 +45,19 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
         msg = "DATABASE_URL is not set: give the URL of a Postgres, for example postgresql://localhost/crew."
         raise ValueError(msg)
     url = settings.database_url.get_secret_value()
-    database, aside = Database(url, THREADS), Database(url, 1)
+    database, aside = AsyncDatabase(url, CONNECTIONS), Database(url, 1)
     wakes = _wake_ups(settings) if wake_ups is None else wake_ups
-    streams = EventStreams(database)
+    streams = EventStreams(database, url)
     healths = Healths(settings, aside, wakes)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         streams.start()
         with told_to_stop(streams.close):
             yield
         streams.close()
         healths.close()
-        database.close()
+        await database.close()
         aside.close()
 
     app = FastAPI(

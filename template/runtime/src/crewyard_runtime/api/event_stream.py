@@ -13,12 +13,12 @@ from uuid import UUID
 
 import psycopg
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from sqlalchemy import Row
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy import Connection, Row, make_url
 
 from crewyard_runtime.api.problems import DATABASE_ERRORS
 from crewyard_runtime.api.views import Event
-from crewyard_runtime.store import Database, events, runs
+from crewyard_runtime.store import events, runs
+from crewyard_runtime.store.async_database import AsyncDatabase
 
 LOOK_SECONDS = 5.0  # a follower looks this often by itself: a call may have been lost with a connection
 PING_SECONDS = 15.0
@@ -33,9 +33,9 @@ log = logging.getLogger("crewyard.api")
 class EventStreams:
     """Made for one event loop; `start` and `close` belong to it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: AsyncDatabase, url: str) -> None:
         self._database = database
-        self._url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._closed = threading.Event()
 
@@ -55,7 +55,7 @@ class EventStreams:
         with self._news_of(run_id) as news:
             while not self._closed.is_set():
                 news.clear()
-                found, ended = await run_in_threadpool(self._look, run_id, number)
+                found, ended = await self._look(run_id, number)
                 for event in found:
                     yield _told(event)
                     number, told = event.number, time.monotonic()
@@ -67,16 +67,11 @@ class EventStreams:
                     yield KEEPALIVE_COMMENT
                     told = time.monotonic()
 
-    def _look(self, run_id: UUID, number: int) -> tuple[list[Row[Any]], bool]:
-        """What is new, and whether that is all there will be."""
+    async def _look(self, run_id: UUID, number: int) -> tuple[list[Row[Any]], bool]:
         try:
-            with self._database.transaction() as tx:
-                run = runs.find(tx, run_id)
-                found = events.after(tx, run_id, number)
+            return await self._database.transaction(_new_events, run_id, number)
         except DATABASE_ERRORS:
             return [], False
-        last = found[-1].number if found else number
-        return found, run is None or (run.status in runs.ENDED and last >= run.events)
 
     @contextmanager
     def _news_of(self, run_id: UUID) -> Iterator[asyncio.Event]:
@@ -116,6 +111,14 @@ class EventStreams:
     def _wake_all(self) -> None:
         for run_id in self._waiting:
             self._wake(run_id)
+
+
+def _new_events(tx: Connection, run_id: UUID, number: int) -> tuple[list[Row[Any]], bool]:
+    """What is new, and whether that is all there will be."""
+    run = runs.find(tx, run_id)
+    found = events.after(tx, run_id, number)
+    last = found[-1].number if found else number
+    return found, run is None or (run.status in runs.ENDED and last >= run.events)
 
 
 def _told(row: Row[Any]) -> bytes:

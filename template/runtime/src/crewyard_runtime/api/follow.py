@@ -6,13 +6,11 @@ from uuid import UUID
 from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.admission import Caller
 from crewyard_runtime.api.event_stream import EventStreams
 from crewyard_runtime.api.runs import find
-from crewyard_runtime.identity import Principal
-from crewyard_runtime.store import Database
+from crewyard_runtime.store.async_database import AsyncDatabase
 
 MOST_NUMBER = 2**31 - 1  # what the column holds
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # by browsers, by nginx
@@ -30,9 +28,9 @@ class EventStream(StreamingResponse):
 
 
 class Follow:
-    """The endpoint; asynchronous, because a stream lasts and must hold no thread."""
+    """The endpoint."""
 
-    def __init__(self, database: Database, streams: EventStreams) -> None:
+    def __init__(self, database: AsyncDatabase, streams: EventStreams) -> None:
         self._database = database
         self._streams = streams
 
@@ -41,10 +39,6 @@ class Follow:
 
         The stream ends after the event `run.ended`, and when the gateway stops: then come back with `Last-Event-ID`.
         """
-        await run_in_threadpool(self._check, run_id, caller)
+        await self._database.transaction(find, run_id, caller)
         number = min(int(last_event_id or 0), MOST_NUMBER)
         return EventStream(self._streams.follow(run_id, number), headers=NOT_BUFFERED)
-
-    def _check(self, run_id: UUID, caller: Principal) -> None:
-        with self._database.transaction() as tx:
-            find(tx, run_id, caller)

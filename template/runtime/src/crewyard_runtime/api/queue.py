@@ -3,6 +3,8 @@
 import time
 from typing import Protocol
 
+from starlette.concurrency import run_in_threadpool
+
 from crewyard_runtime.api.problems import Refused
 
 WAKE_UPS = 100
@@ -25,24 +27,24 @@ class Queue:
     """bound: how many runs may wait."""
 
     def __init__(self, bound: int, wake_ups: Wakes) -> None:
-        self._bound = bound
+        self.bound = bound
         self._wake_ups = wake_ups
         self._sure_until = 0.0
 
     def count_to(self) -> int:
         """How far the waiting runs have to be counted; a long queue, far below its bound, is not counted each time."""
-        return WAKE_UPS if time.monotonic() < self._sure_until else self._bound
+        return WAKE_UPS if time.monotonic() < self._sure_until else self.bound
 
     def check(self, waiting: int, counted_to: int) -> None:
         """Refuse (503) one more run if so many wait already."""
-        if waiting >= self._bound:
-            msg = f"{self._bound} runs are waiting, and no more are taken in: try again later."
+        if waiting >= self.bound:
+            msg = f"{self.bound} runs are waiting, and no more are taken in: try again later."
             raise Refused(503, msg, after_seconds=FULL_SECONDS)
-        if counted_to == self._bound and waiting + MARGIN < self._bound:
+        if counted_to == self.bound and waiting + MARGIN < self.bound:
             self._sure_until = time.monotonic() + SURE_SECONDS
 
-    def wake(self, waiting: int) -> None:
+    async def wake(self, waiting: int) -> None:
         """Wake a worker for a run that was committed when so many others waited."""
         # Where more wait, enough calls are under way already: whoever finishes a run sends the next.
         if waiting < WAKE_UPS:
-            self._wake_ups.send()
+            await run_in_threadpool(self._wake_ups.send)

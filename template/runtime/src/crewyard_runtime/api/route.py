@@ -5,7 +5,6 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime.api.admission import Admission
 from crewyard_runtime.api.body import BoundedRequest
@@ -27,7 +26,7 @@ class AdmittedRoute(APIRoute):
             admission: Admission = request.app.state.admission
             settings: ServiceSettings = request.app.state.settings
             bounded = BoundedRequest(request.scope, request.receive, settings.body_bytes, settings.body_depth)
-            bounded.state.principal = await run_in_threadpool(admission.admit, bounded)
+            bounded.state.principal = await admission.admit(bounded)
             return await handle(bounded)
 
         return admit

@@ -13,7 +13,8 @@ from crewyard_runtime.api.queue import Queue
 from crewyard_runtime.api.views import Cursor, Run, RunPage, Status, place_of
 from crewyard_runtime.identity import Principal
 from crewyard_runtime.settings import ServiceSettings
-from crewyard_runtime.store import Database, audit, runs
+from crewyard_runtime.store import audit, runs
+from crewyard_runtime.store.async_database import AsyncDatabase
 
 MOST_RUNS = 100
 
@@ -21,17 +22,16 @@ MOST_RUNS = 100
 class Runs:
     """The endpoints. A user finds their own runs alone, an operator all."""
 
-    def __init__(self, settings: ServiceSettings, database: Database, queue: Queue) -> None:
+    def __init__(self, settings: ServiceSettings, database: AsyncDatabase, queue: Queue) -> None:
         self._settings = settings
         self._database = database
         self._queue = queue
 
-    def show(self, run_id: UUID, caller: Caller) -> Response:
+    async def show(self, run_id: UUID, caller: Caller) -> Response:
         """How a run goes, with all its attempts."""
-        with self._database.transaction() as tx:
-            return _view(tx, find(tx, run_id, caller)).as_response()
+        return (await self._database.transaction(_show, run_id, caller)).as_response()
 
-    def page(
+    async def page(
         self,
         caller: Caller,
         status: Annotated[Status | None, Query(description="only runs of this status")] = None,
@@ -40,33 +40,31 @@ class Runs:
     ) -> Response:
         """Runs, newest first."""
         place = None if cursor is None else place_of(cursor)
-        with self._database.transaction() as tx:
-            found = runs.page(tx, None if caller.operator else caller.user_id, status, place, limit)
+        user_id = None if caller.operator else caller.user_id
+        found = await self._database.transaction(runs.page, user_id, status, place, limit)
         return RunPage.of(found).as_response()
 
-    def cancel(self, run_id: UUID, caller: Caller) -> Response:
+    async def cancel(self, run_id: UUID, caller: Caller) -> Response:
         """End a run: at once if it waits, and soon if it is running. A run that has ended stays as it is."""
-        with self._database.transaction() as tx:
-            if find(tx, run_id, caller).status not in runs.ENDED:
-                runs.cancel(tx, run_id)
-                _record(tx, caller, "run.cancelled", run_id)
-            return _view(tx, find(tx, run_id, caller)).as_response(202)
+        return (await self._database.transaction(_cancel, run_id, caller)).as_response(202)
 
-    def retry(self, run_id: UUID, caller: Caller) -> Response:
+    async def retry(self, run_id: UUID, caller: Caller) -> Response:
         """Queue a run again that has ended without success, with as many attempts as a new one."""
-        most = self._queue.count_to()
-        with self._database.transaction() as tx:
-            find(tx, run_id, caller)
-            waiting = runs.waiting(tx, most)
-            try:
-                runs.retry(tx, run_id, self._settings.max_attempts)
-            except runs.NotNow as error:
-                raise Refused(409, str(error)) from error
-            self._queue.check(waiting, most)
-            _record(tx, caller, "run.retried", run_id)
-            response = _view(tx, find(tx, run_id, caller)).as_response(202)
-        self._queue.wake(waiting)
-        return response
+        run, waiting = await self._database.transaction(self._retry, run_id, caller)
+        await self._queue.wake(waiting)
+        return run.as_response(202)
+
+    def _retry(self, tx: Connection, run_id: UUID, caller: Principal) -> tuple[Run, int]:
+        count_to = self._queue.count_to()
+        find(tx, run_id, caller)
+        waiting = runs.waiting(tx, count_to)
+        try:
+            runs.retry(tx, run_id, self._settings.max_attempts)
+        except runs.NotNow as error:
+            raise Refused(409, str(error)) from error
+        self._queue.check(waiting, count_to)
+        _record(tx, caller, "run.retried", run_id)
+        return _show(tx, run_id, caller), waiting
 
 
 def find(tx: Connection, run_id: UUID, caller: Principal) -> Row[Any]:
@@ -77,8 +75,15 @@ def find(tx: Connection, run_id: UUID, caller: Principal) -> Row[Any]:
     return run
 
 
-def _view(tx: Connection, run: Row[Any]) -> Run:
-    return Run.of(run, runs.attempts_of(tx, run.id))
+def _show(tx: Connection, run_id: UUID, caller: Principal) -> Run:
+    return Run.of(find(tx, run_id, caller), runs.attempts_of(tx, run_id))
+
+
+def _cancel(tx: Connection, run_id: UUID, caller: Principal) -> Run:
+    if find(tx, run_id, caller).status not in runs.ENDED:
+        runs.cancel(tx, run_id)
+        _record(tx, caller, "run.cancelled", run_id)
+    return _show(tx, run_id, caller)
 
 
 def _record(tx: Connection, caller: Principal, action: str, run_id: UUID) -> None:

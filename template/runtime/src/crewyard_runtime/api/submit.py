@@ -3,23 +3,25 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Body, Header, Request, Response
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
 from crewyard_runtime import logs
-from crewyard_runtime.api import intake, webhook_url
+from crewyard_runtime.api import webhook_url
 from crewyard_runtime.api.admission import Caller
 from crewyard_runtime.api.body import BoundedRequest
-from crewyard_runtime.api.problems import Refused
+from crewyard_runtime.api.problems import AGAIN_SECONDS, Refused
 from crewyard_runtime.api.queue import Queue
 from crewyard_runtime.api.views import Run
 from crewyard_runtime.application import Application
 from crewyard_runtime.identity import Principal
 from crewyard_runtime.settings import ServiceSettings
-from crewyard_runtime.store import Database, runs
+from crewyard_runtime.store import intake, runs
+from crewyard_runtime.store.async_database import AsyncDatabase
 
 MOST_KEY = 255  # characters
 MOST_URL = 2_000  # characters
@@ -37,15 +39,15 @@ Url = Annotated[str, Field(max_length=MOST_URL, json_schema_extra={"format": "ur
 class Submits:
     """Makes the endpoints."""
 
-    def __init__(self, settings: ServiceSettings, database: Database, queue: Queue) -> None:
+    def __init__(self, settings: ServiceSettings, database: AsyncDatabase, queue: Queue) -> None:
         self._settings = settings
         self._database = database
         self._queue = queue
 
-    def endpoint(self, application: Application) -> Callable[..., Response]:
+    def endpoint(self, application: Application) -> Callable[..., Awaitable[Response]]:
         """The endpoint that takes runs of an application in."""
 
-        def submit(
+        async def submit(
             request: Request,
             caller: Caller,
             content: BaseModel,
@@ -55,7 +57,7 @@ class Submits:
             assert isinstance(request, BoundedRequest)
             if webhook is not None:
                 webhook_url.check(webhook, self._settings)
-            new = runs.NewRun(
+            new = intake.NewRun(
                 id=uuid.uuid4(),
                 application=application.name,
                 user_id=caller.user_id,
@@ -65,7 +67,7 @@ class Submits:
                 webhook_url=webhook,
             )
             request_hash = _hash(application.name, webhook, request.canonical)
-            run, replayed = self._take_in(new, caller, idempotency_key, request_hash)
+            run, replayed = await self._take_in(new, caller, idempotency_key, request_hash)
             request.state.run_id = str(run.id)
             headers = {"Location": f"/runs/{run.id}"}
             return run.as_response(202, {**headers, "Idempotency-Replayed": "true"} if replayed else headers)
@@ -83,28 +85,31 @@ class Submits:
             include_in_schema=self._settings.webhook_secret is not None,
         )
 
-    def _take_in(self, new: runs.NewRun, caller: Principal, key: str | None, request_hash: str) -> tuple[Run, bool]:
+    async def _take_in(
+        self, new: intake.NewRun, caller: Principal, key: str | None, request_hash: str
+    ) -> tuple[Run, bool]:
         """The run, and whether it was taken in before. Raises Refused (409, 503)."""
-        most = self._queue.count_to()
-        with self._database.engine.connect() as connection:
-            taken = intake.take_in(connection, new, key, request_hash, caller.actor, most)
-            if taken is not None:
-                self._queue.check(taken.waiting, most)
-                connection.commit()
-        if taken is None:
-            return self._taken_before(new, key, request_hash), True
-        self._queue.wake(taken.waiting)
+        count_to = self._queue.count_to()
+        taken = await self._database.statements(
+            intake.submit, new, key, request_hash, caller.actor, self._queue.bound, count_to
+        )
+        if taken.run is None and key is not None:
+            before = await self._database.transaction(_taken_before, caller.user_id, key, request_hash)
+            if before is not None:
+                return before, True
+        self._queue.check(taken.waiting, count_to)
+        if taken.run is None:
+            raise Refused(503, "The run of this key was deleted just now: try again.", after_seconds=AGAIN_SECONDS)
+        await self._queue.wake(taken.waiting)
         return Run.of(taken.run, []), False
 
-    def _taken_before(self, new: runs.NewRun, key: str | None, request_hash: str) -> Run:
-        with self._database.transaction() as tx:
-            try:
-                run_id = runs.submit(tx, new, key, request_hash)
-            except runs.IdempotencyConflict as error:
-                raise Refused(409, str(error)) from error
-            found = runs.find(tx, run_id)
-            assert found is not None
-            return Run.of(found, runs.attempts_of(tx, run_id))
+
+def _taken_before(tx: Connection, user_id: str, key: str, request_hash: str) -> Run | None:
+    try:
+        found = intake.submitted_with(tx, user_id, key, request_hash)
+    except intake.IdempotencyConflict as error:
+        raise Refused(409, str(error)) from error
+    return None if found is None else Run.of(found, runs.attempts_of(tx, found.id))
 
 
 def _storable(content: BaseModel, given: Any) -> Any:

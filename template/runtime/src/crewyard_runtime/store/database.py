@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 from pydantic_core import PydanticSerializationError, to_json
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_261_001  # any number that nothing else in this database locks
@@ -32,6 +32,22 @@ class SchemaBehind(Exception):
     """The database has not the tables that this release needs; the message says which command makes them."""
 
 
+def engine_url(url: str) -> URL:
+    """The URL as SQLAlchemy needs it."""
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def engine_options(connections: int) -> dict[str, Any]:
+    """What all engines have in common."""
+    return {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": CONNECT_SECONDS,
+        "json_serializer": _to_json,
+        "connect_args": {**ALIVE, "options": SESSION, "application_name": "crewyard"},
+    }
+
+
 class Database:
     """One Postgres. Safe to use from several threads; each transaction takes a connection of the pool.
 
@@ -40,16 +56,8 @@ class Database:
     """
 
     def __init__(self, url: str, connections: int = 5) -> None:
-        self.url = make_url(url).set(drivername="postgresql+psycopg")
-        self.engine = sqlalchemy.create_engine(
-            self.url,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=CONNECT_SECONDS,
-            pool_pre_ping=True,
-            json_serializer=_to_json,
-            connect_args={**ALIVE, "options": SESSION, "application_name": "crewyard"},
-        )
+        self.url = engine_url(url)
+        self.engine = sqlalchemy.create_engine(self.url, pool_pre_ping=True, **engine_options(connections))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -5,13 +5,16 @@ import hmac
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from crewyard_runtime.identity import Principal, make_user_id
 from crewyard_runtime.store.schema import api_keys
 
 START = "cy"
 ISSUER = "api-key"
+
+
+_FIND = select(api_keys).where(api_keys.c.prefix == bindparam("prefix"), api_keys.c.revoked_at.is_(None))
 
 
 def create(tx: Connection, owner: str, operator: bool = False, may_act_for: bool = False) -> str:
@@ -31,7 +34,7 @@ def find(tx: Connection, key: str) -> Principal | None:
     prefix, _, secret = rest.partition("_")
     if start != START:
         return None
-    row = tx.execute(select(api_keys).where(api_keys.c.prefix == prefix, api_keys.c.revoked_at.is_(None))).one_or_none()
+    row = tx.execute(_FIND, {"prefix": prefix}).one_or_none()
     if row is None or not hmac.compare_digest(row.hash, _hash(secret)):
         return None
     return Principal(make_user_id("key", ISSUER, row.owner), f"key:{prefix}", row.operator, row.may_act_for)

@@ -19,36 +19,22 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
-    insert,
     literal,
     select,
     text,
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from crewyard_runtime.execution.messages import Failure, Outcome
 from crewyard_runtime.store import events, webhooks
-from crewyard_runtime.store.schema import attempts, idempotency_keys, runs
+from crewyard_runtime.store.intake import NewRun, submit
+from crewyard_runtime.store.schema import attempts, runs
 from crewyard_runtime.usage import Usage
 
 ENDED = ("succeeded", "failed", "timed_out", "cancelled", "dead")
 STATUSES = ("queued", "running", *ENDED)
 CLAIM_LOCK = 7_261_002  # claims go one after the other, so that a user's bound is exact
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """A run to be taken in. max_attempts: how many may die before it is dead."""
-
-    id: UUID
-    application: str
-    user_id: str | None
-    input: Any
-    max_attempts: int
-    request_id: str | None = None
-    webhook_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +66,6 @@ class Page:
     next: tuple[datetime, UUID] | None = field(default=None)
 
 
-class IdempotencyConflict(Exception):
-    """The key was used before, with another request."""
-
-
 class NotNow(Exception):
     """The run is in no state for this; the message says in which."""
 
@@ -92,34 +74,6 @@ def waiting(tx: Connection, most: int) -> int:
     """How many runs are queued, counted up to `most`."""
     some = select(literal(1)).where(runs.c.status == "queued").limit(most).subquery()
     return int(tx.execute(select(func.count()).select_from(some)).scalar_one())
-
-
-def submit(tx: Connection, run: NewRun, key: str | None = None, request_hash: str = "") -> UUID:
-    """Take a run in, and return its id: that of the earlier run, if `key` was used for the same request.
-
-    Raises IdempotencyConflict if the key was used for another one.
-    """
-    tx.execute(
-        insert(runs).values(
-            id=run.id,
-            application=run.application,
-            user_id=run.user_id,
-            status="queued",
-            input=run.input,
-            max_attempts=run.max_attempts,
-            request_id=run.request_id,
-            webhook_url=run.webhook_url,
-            events=0,
-            attempt=0,
-            lost=0,
-            cancel_requested=False,
-        )
-    )
-    if key is not None and not _keep_key(tx, run, key, request_hash):
-        tx.execute(runs.delete().where(runs.c.id == run.id))
-        return _run_of_key(tx, run, key, request_hash)
-    events.append(tx, run.id, 0, "run.queued", {"application": run.application})
-    return run.id
 
 
 def claim(
@@ -334,29 +288,6 @@ _CLAIM_ONE = _claiming("SELECT CAST(:id AS uuid)")
 
 def _claim_of(row: Row[Any]) -> Claim:
     return Claim(row.id, row.attempt, row.application, row.user_id, row.input, row.request_id)
-
-
-def _keep_key(tx: Connection, run: NewRun, key: str, request_hash: str) -> bool:
-    """Whether the key is new. One that another transaction is about to keep is waited for."""
-    kept = tx.execute(
-        upsert(idempotency_keys)
-        .values(user_id=run.user_id, key=key, request_hash=request_hash, run_id=run.id)
-        .on_conflict_do_nothing()
-        .returning(idempotency_keys.c.key)
-    )
-    return kept.one_or_none() is not None
-
-
-def _run_of_key(tx: Connection, run: NewRun, key: str, request_hash: str) -> UUID:
-    kept = tx.execute(
-        select(idempotency_keys.c.run_id, idempotency_keys.c.request_hash).where(
-            idempotency_keys.c.user_id == run.user_id, idempotency_keys.c.key == key
-        )
-    ).one()
-    if kept.request_hash != request_hash:
-        msg = f"The idempotency key {key!r} was used for another request: use a new key for each new run."
-        raise IdempotencyConflict(msg)
-    return UUID(str(kept.run_id))
 
 
 def _held(claim: Claim) -> Any:

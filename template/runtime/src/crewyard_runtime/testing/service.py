@@ -23,7 +23,7 @@ from crewyard_runtime.embedded import free_port
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.settings import ServiceSettings
-from crewyard_runtime.store import Database, keys, runs
+from crewyard_runtime.store import Database, intake, keys, runs
 from crewyard_runtime.testing.servers import Broker, RabbitMQ, Sqs, Valkey
 
 LEASE_SECONDS = 2.0
@@ -148,7 +148,7 @@ class Service:
         ids = [uuid.uuid4() for _ in inputs]
         with self.database.transaction() as tx:
             for run_id, data in zip(ids, inputs, strict=True):
-                runs.submit(tx, runs.NewRun(run_id, application, user_id, data, max_attempts))
+                intake.submit(tx, intake.NewRun(run_id, application, user_id, data, max_attempts))
         return ids
 
     def run(self, run_id: UUID) -> Row[Any]:
