@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from crewyard_runtime import cli, embedded
+from crewyard_runtime import embedded
+from crewyard_runtime.cli import dev as dev_command
 from crewyard_runtime.testing.service import until
 from runtime.orders import SECONDS, Command, make_project, start
 
@@ -161,7 +162,7 @@ def test_dev_says_that_its_port_is_taken_before_it_starts_anything(begin: Begin,
 @pytest.mark.parametrize("arguments", [("--port", "0"), ("--port", "65536"), ("--workers", "0"), ("--workers", "x")])
 def test_dev_refuses_numbers_that_cannot_be(arguments: tuple[str, str]) -> None:
     parser = argparse.ArgumentParser()
-    cli.dev.add_commands(parser.add_subparsers())
+    dev_command.add_commands(parser.add_subparsers())
     with pytest.raises(SystemExit) as refused:
         parser.parse_args(["dev", *arguments])
     assert refused.value.code == 2

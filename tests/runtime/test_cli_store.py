@@ -11,7 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from crewyard_runtime import cli
+from crewyard_runtime.cli import keys as keys_command
+from crewyard_runtime.cli import runs as runs_command
 from crewyard_runtime.errors import ErrorLink
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
@@ -149,7 +150,7 @@ def test_the_audit_names_keys_by_their_prefix(command: Run, database: Database) 
 
 @pytest.mark.parametrize("owner", ["", " ", "a\nb", "a\x1b[2J", " alice", "x" * 201])
 def test_an_owner_that_nobody_could_read_is_refused(capsys: pytest.CaptureFixture[str], owner: str) -> None:
-    refuse(cli.keys, "keys", "create", owner)
+    refuse(keys_command, "keys", "create", owner)
     assert "is no owner" in capsys.readouterr().err
 
 
@@ -206,7 +207,7 @@ def test_runs_are_listed_by_status(command: Run, database: Database) -> None:
 
 @pytest.mark.parametrize("arguments", [("--limit", "0"), ("--limit", "1001"), ("--status", "done")])
 def test_a_list_that_cannot_be_is_refused(arguments: tuple[str, str]) -> None:
-    refuse(cli.runs, "runs", "list", *arguments)
+    refuse(runs_command, "runs", "list", *arguments)
 
 
 def test_a_run_is_shown_with_the_errors_of_its_attempts(command: Run, database: Database) -> None:

@@ -1,6 +1,8 @@
 """One run in its own process: it ends as it should, in time, and leaves nothing behind."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,12 @@ def test_a_tool_that_asks_on_standard_input_gets_an_end_of_file(run: Run, server
     outcome = run("ask")
     assert outcome.status == "succeeded", outcome.error
     assert "EOFError" in str(server.requests[-1]["body"]["messages"][-1])
+
+
+def test_what_the_process_of_a_run_imports_again_is_light() -> None:
+    said = "import sys, crewyard_runtime.cli; print({'sqlalchemy', 'celery', 'fastapi', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_proxy_and_certificates_are_inherited() -> None:

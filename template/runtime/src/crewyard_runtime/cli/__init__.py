@@ -1,42 +1,12 @@
 """The command of a project, under the project's own name: validate, run, serve, look into runs."""
 
-import argparse
-import logging
-import os
-import signal
-import sys
-from typing import Any, NoReturn
-
-from crewyard_runtime.cli import batch, check, demo, dev, keys, runs, service
-from crewyard_runtime.errors import NotReady
-
-EX_INTERRUPTED = 130
-GROUPS = (check, batch, demo, dev, service, runs, keys)
+from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 it failed, 2 wrong usage, 78 not configured, 130 interrupted."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("crewyard").setLevel(logging.INFO)
-    parser = argparse.ArgumentParser(description="Runs this project's agents.", allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for group in GROUPS:
-        group.add_commands(commands)
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        code = arguments.command(arguments)
-    except KeyboardInterrupt:
-        print("interrupted: all runs were ended", file=sys.stderr)
-        code = EX_INTERRUPTED
-    except NotReady as error:
-        print(f"not ready: {error}", file=sys.stderr)
-        code = 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code)
+    # The process of each run imports again what its parent was started with (multiprocessing does), so this module must
+    # be light: with the commands and what they need it cost each run 0.2 s.
+    from crewyard_runtime.cli.command import run_command
 
-
-def _interrupt(signum: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+    run_command()

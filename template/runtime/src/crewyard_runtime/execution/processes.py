@@ -25,8 +25,19 @@ def kill_run(leader: psutil.Process) -> None:
 
 def kill_descendants() -> None:
     """Kill what this process started and left running."""
+    if not _has_children():
+        return
     me = psutil.Process()
     _kill_while(lambda: [child for child in me.children(recursive=True) if _alive(child)])
+
+
+def _has_children() -> bool:
+    """Whether there is anything to look for among all processes; orphans are this one's children (`own_session`)."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _kill_while(left: Callable[[], list[psutil.Process]]) -> None:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,7 @@ from crewyard_runtime.execution import LeasedControl
 from crewyard_runtime.store import Database, events, runs
 
 RETRY_SECONDS = 0.5
+GATHER_SECONDS = 0.02  # events come in bursts, and are stored together
 MOST_WAITING = 10_000  # events; while the database is away
 
 log = logging.getLogger("crewyard.jobs")
@@ -63,16 +65,7 @@ class Keeper:
 
     def record(self, step: Callable[[Connection], Result]) -> Result:
         """Do `step` in one transaction with the events that wait, which come first. Raises SQLAlchemy's errors."""
-        with self._storing:
-            with self._lock:
-                new = list(self._events)
-            with self._database.transaction() as tx:
-                if new:
-                    events.append_if_held(tx, self._claim.id, self._claim.attempt, new)
-                result = step(tx)
-            with self._lock:
-                del self._events[: len(new)]
-            return result
+        return self._store(self._database.transaction, step)
 
     def forget_events(self) -> None:
         """Drop the events that wait: they cannot be stored."""
@@ -85,11 +78,11 @@ class Keeper:
         while not self._done.is_set():
             self._something.wait(max(due - time.monotonic(), 0))
             self._something.clear()
-            if self._done.is_set():
+            if self._done.wait(GATHER_SECONDS):
                 return
             try:
                 if self._events:
-                    self.record(lambda tx: None)
+                    self._store(self._database.statements, lambda tx: None)
                 if time.monotonic() >= due:
                     due = self._renew() + between
             except DataError as error:
@@ -99,9 +92,23 @@ class Keeper:
                 log.warning("the lease could not be renewed: %s", type(error).__name__)
                 self._done.wait(RETRY_SECONDS)
 
+    def _store(
+        self, connect: Callable[[], AbstractContextManager[Connection]], step: Callable[[Connection], Result]
+    ) -> Result:
+        with self._storing:
+            with self._lock:
+                new = list(self._events)
+            with connect() as tx:
+                if new:
+                    events.append_if_held(tx, self._claim.id, self._claim.attempt, new)
+                result = step(tx)
+            with self._lock:
+                del self._events[: len(new)]
+            return result
+
     def _renew(self) -> float:
         asked_at = time.monotonic()
-        with self._database.transaction() as tx:
+        with self._database.statements() as tx:
             go_on = runs.renew(tx, self._claim, self._lease_seconds)
         if go_on is None:
             self.taken = True

@@ -54,7 +54,7 @@ class Sweeper:
                     "attempt %d of run %s lost its worker; the run is %s", ended.attempt, ended.id, ended.status
                 )
         if self._is_idle():
-            with self._database.transaction() as tx:
+            with self._database.statements() as tx:
                 wanted = runs.may_start(tx, self._applications, self._runs_per_user)
             if wanted:
                 self._wake_ups.send()

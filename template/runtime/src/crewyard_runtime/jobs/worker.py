@@ -82,7 +82,7 @@ class Worker:
             if self._stopping.is_set() or not self._do_next():
                 return
         try:
-            with self._database.transaction() as tx:
+            with self._database.statements() as tx:
                 more = runs.may_start(tx, self._applications, self._service.runs_per_user)
         except SQLAlchemyError as error:
             log.warning("it is not known whether there is more to do: %s", type(error).__name__)

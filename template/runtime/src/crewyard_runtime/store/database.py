@@ -58,11 +58,18 @@ class Database:
     def __init__(self, url: str, connections: int = 5) -> None:
         self.url = engine_url(url)
         self.engine = sqlalchemy.create_engine(self.url, pool_pre_ping=True, **engine_options(connections))
+        self._statements = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose statements all happen, or none."""
         with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """A connection whose statements happen one by one: none keeps a lock until the next one."""
+        with self._statements.connect() as connection:
             yield connection
 
     def ping(self) -> None:

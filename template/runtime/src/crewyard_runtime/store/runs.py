@@ -104,11 +104,7 @@ def renew(tx: Connection, claim: Claim, lease_seconds: float) -> bool | None:
 
 def finish(tx: Connection, claim: Claim, outcome: Outcome) -> bool:
     """Record how the run ended. False, and nothing is recorded, if the attempt does not hold the run any more."""
-    held = _hold(tx, claim)
-    if held is None:
-        return False
-    _end_attempt(tx, claim, outcome.status, outcome, outcome.status)
-    return True
+    return _end_attempt(tx, claim, outcome.status, outcome, outcome.status) is not None
 
 
 def lose(tx: Connection, claim: Claim, outcome: Outcome) -> str | None:
@@ -158,7 +154,9 @@ def cancel(tx: Connection, run_id: UUID) -> str:
     An ended run stays as it is.
     """
     row = tx.execute(
-        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested).where(runs.c.id == run_id).with_for_update()
+        select(runs.c.status, runs.c.attempt, runs.c.cancel_requested, runs.c.webhook_url)
+        .where(runs.c.id == run_id)
+        .with_for_update()
     ).one()
     if row.status == "running" and not row.cancel_requested:
         tx.execute(update(runs).where(runs.c.id == run_id).values(cancel_requested=True))
@@ -168,7 +166,7 @@ def cancel(tx: Connection, run_id: UUID) -> str:
         tx.execute(
             update(runs).where(runs.c.id == run_id).values(status="cancelled", error=error, finished_at=func.now())
         )
-        _told(tx, run_id, row.attempt, "cancelled")
+        _told(tx, run_id, row.attempt, "cancelled", row.webhook_url)
         return "cancelled"
     return str(row.status)
 
@@ -304,13 +302,13 @@ def _hold(tx: Connection, claim: Claim) -> Any:
     return tx.execute(wanted.with_for_update()).one_or_none()
 
 
-def _end_attempt(tx: Connection, claim: Claim, attempt_status: str, outcome: Outcome, status: str) -> str:
-    """Take the run from its attempt, give it its new status, and tell everybody."""
+def _end_attempt(tx: Connection, claim: Claim, attempt_status: str, outcome: Outcome, status: str) -> str | None:
+    """Take the run from its attempt, give it its new status, and tell everybody; None if it was not the attempt's."""
     ends = status in ENDED
     lost = 1 if attempt_status == "lost" else 0
-    tx.execute(
+    run = tx.execute(
         update(runs)
-        .where(runs.c.id == claim.id)
+        .where(_held(claim))
         .values(
             status=status,
             output=outcome.output,
@@ -320,7 +318,10 @@ def _end_attempt(tx: Connection, claim: Claim, attempt_status: str, outcome: Out
             finished_at=func.clock_timestamp() if ends else None,
             **_added(outcome.usage),
         )
-    )
+        .returning(runs.c.webhook_url)
+    ).one_or_none()
+    if run is None:
+        return None
     tx.execute(
         update(attempts)
         .where(attempts.c.run_id == claim.id, attempts.c.number == claim.attempt)
@@ -337,13 +338,14 @@ def _end_attempt(tx: Connection, claim: Claim, attempt_status: str, outcome: Out
         reason = outcome.error.reason if outcome.error else ""
         events.append(tx, claim.id, claim.attempt, f"attempt.{attempt_status}", {"reason": reason})
     if ends:
-        _told(tx, claim.id, claim.attempt, status)
+        _told(tx, claim.id, claim.attempt, status, run.webhook_url)
     return status
 
 
-def _told(tx: Connection, run_id: UUID, attempt: int, status: str) -> None:
+def _told(tx: Connection, run_id: UUID, attempt: int, status: str, webhook_url: str | None) -> None:
     events.append(tx, run_id, attempt, events.ENDED, {"status": status})
-    webhooks.enqueue(tx, run_id)
+    if webhook_url is not None:
+        webhooks.enqueue(tx, run_id)
 
 
 def _added(used: Usage) -> dict[str, Any]:

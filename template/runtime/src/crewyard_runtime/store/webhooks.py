@@ -21,10 +21,9 @@ class Delivery:
 
 
 def enqueue(tx: Connection, run_id: Any) -> None:
-    """Note the webhook of a run that has just ended, if it asked for one."""
-    run = tx.execute(select(runs).where(runs.c.id == run_id, runs.c.webhook_url.is_not(None))).one_or_none()
-    if run is not None:
-        tx.execute(insert(webhooks).values(run_id=run_id, url=run.webhook_url, body=_body(run), tries=0))
+    """Note the webhook of a run that has just ended, and asked for one."""
+    run = tx.execute(select(runs).where(runs.c.id == run_id)).one()
+    tx.execute(insert(webhooks).values(run_id=run_id, url=run.webhook_url, body=_body(run), tries=0))
 
 
 def claim(tx: Connection) -> Delivery | None:

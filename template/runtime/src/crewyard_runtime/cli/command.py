@@ -1,0 +1,42 @@
+"""The command line: its groups of commands, and how each way to end becomes an exit code."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+from crewyard_runtime.cli import batch, check, demo, dev, keys, runs, service
+from crewyard_runtime.errors import NotReady
+
+EX_INTERRUPTED = 130
+GROUPS = (check, batch, demo, dev, service, runs, keys)
+
+
+def run_command() -> NoReturn:
+    """Run the command line and exit."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("crewyard").setLevel(logging.INFO)
+    parser = argparse.ArgumentParser(description="Runs this project's agents.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for group in GROUPS:
+        group.add_commands(commands)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("interrupted: all runs were ended", file=sys.stderr)
+        code = EX_INTERRUPTED
+    except NotReady as error:
+        print(f"not ready: {error}", file=sys.stderr)
+        code = 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
