@@ -45,9 +45,9 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
         msg = "DATABASE_URL is not set: give the URL of a Postgres, for example postgresql://localhost/crew."
         raise ValueError(msg)
     url = settings.database_url.get_secret_value()
-    database, aside = AsyncDatabase(url, CONNECTIONS), Database(url, 1)
+    database, aside, listener = AsyncDatabase(url, CONNECTIONS), Database(url, 1), Database(url, 1)
     wakes = _wake_ups(settings) if wake_ups is None else wake_ups
-    streams = EventStreams(database, url)
+    streams = EventStreams(database, listener)
     healths = Healths(settings, aside, wakes)
 
     @asynccontextmanager
@@ -59,6 +59,7 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
         healths.close()
         await database.close()
         aside.close()
+        listener.close()
 
     app = FastAPI(
         title="Runs",

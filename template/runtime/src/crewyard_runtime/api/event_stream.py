@@ -11,20 +11,18 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from sqlalchemy import Connection, Row, make_url
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from crewyard_runtime.api.problems import DATABASE_ERRORS
 from crewyard_runtime.api.views import Event
-from crewyard_runtime.store import events, runs
+from crewyard_runtime.store import Database, events, runs
 from crewyard_runtime.store.async_database import AsyncDatabase
 
 LOOK_SECONDS = 5.0  # a follower looks this often by itself: a call may have been lost with a connection
 PING_SECONDS = 15.0
 CHECK_SECONDS = 1.0  # how long the listener takes to notice that it has to stop
-# So that the end of a server which never said goodbye is noticed, and within seconds.
-ALIVE: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 LONGEST_PAUSE = 5.0  # seconds, while the database is away
 
 log = logging.getLogger("crewyard.api")
@@ -33,9 +31,9 @@ log = logging.getLogger("crewyard.api")
 class EventStreams:
     """Made for one event loop; `start` and `close` belong to it."""
 
-    def __init__(self, database: AsyncDatabase, url: str) -> None:
+    def __init__(self, database: AsyncDatabase, listener: Database) -> None:
         self._database = database
-        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._listener = listener
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._closed = threading.Event()
 
@@ -88,8 +86,7 @@ class EventStreams:
         pause = 0.1
         while not self._closed.is_set():
             try:
-                with psycopg.connect(self._url, autocommit=True, **ALIVE) as connection:
-                    connection.execute(f"LISTEN {events.CHANNEL}")
+                with self._listener.listening(events.CHANNEL) as connection:
                     pause = 0.1
                     # Whatever happened while nobody listened.
                     self._loop.call_soon_threadsafe(self._wake_all)
@@ -97,7 +94,7 @@ class EventStreams:
                         for call in connection.notifies(timeout=CHECK_SECONDS):
                             if call.payload in self._waiting:
                                 self._loop.call_soon_threadsafe(self._wake, call.payload)
-            except psycopg.Error as error:
+            except (SQLAlchemyError, self._listener.driver_error) as error:
                 log.warning("no news of runs for now: %s", str(error).strip().partition("\n")[0])
                 self._closed.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -72,6 +72,24 @@ class Database:
         with self._statements.connect() as connection:
             yield connection
 
+    @contextmanager
+    def listening(self, channel: str) -> Iterator[Any]:
+        """A connection of psycopg's, for `notifies`, that nobody uses afterwards. Raises `driver_error`, too."""
+        connection = self.engine.raw_connection()
+        try:
+            driver: Any = connection.driver_connection
+            driver.autocommit = True
+            driver.execute(f"LISTEN {channel}")
+            yield driver
+        finally:
+            connection.invalidate()
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What psycopg raises where SQLAlchemy does not stand between."""
+        error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        return error
+
     def ping(self) -> None:
         """Ask the server. Raises OperationalError, and SchemaBehind if it answers but lacks the tables."""
         with self.engine.connect() as connection:
