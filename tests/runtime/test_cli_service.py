@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import psutil
 import pytest
 from crewyard_runtime import embedded
 from crewyard_runtime.cli import dev as dev_command
+from crewyard_runtime.cli.command import COMMANDS
 from crewyard_runtime.testing.service import until
 from runtime.orders import SECONDS, Command, make_project, start
 
@@ -157,6 +159,14 @@ def test_dev_says_that_its_port_is_taken_before_it_starts_anything(begin: Begin,
     line = command.until_said(f"port {port}")
     assert "--port" in line
     assert not (project / ".crewyard").exists()
+
+
+def test_each_command_is_found_in_its_module() -> None:
+    for name, module in COMMANDS.items():
+        parser = argparse.ArgumentParser()
+        commands = parser.add_subparsers()
+        import_module(f"crewyard_runtime.cli.{module}").add_commands(commands)
+        assert set(commands.choices) == {other for other in COMMANDS if COMMANDS[other] == module}, name
 
 
 @pytest.mark.parametrize("arguments", [("--port", "0"), ("--port", "65536"), ("--workers", "0"), ("--workers", "x")])

@@ -5,13 +5,25 @@ import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Any, NoReturn
 
-from crewyard_runtime.cli import batch, check, demo, dev, keys, runs, service
 from crewyard_runtime.errors import NotReady
 
 EX_INTERRUPTED = 130
-GROUPS = (check, batch, demo, dev, service, runs, keys)
+# The module of each command, so that one is not kept waiting by what the others need.
+COMMANDS = {
+    "check": "check",
+    "run": "batch",
+    "demo": "demo",
+    "dev": "dev",
+    "api": "service",
+    "worker": "service",
+    "migrate": "service",
+    "prune": "service",
+    "runs": "runs",
+    "keys": "keys",
+}
 
 
 def run_command() -> NoReturn:
@@ -20,8 +32,9 @@ def run_command() -> NoReturn:
     logging.getLogger("crewyard").setLevel(logging.INFO)
     parser = argparse.ArgumentParser(description="Runs this project's agents.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for group in GROUPS:
-        group.add_commands(commands)
+    named = COMMANDS.get("".join(sys.argv[1:2]))
+    for module in [named] if named else dict.fromkeys(COMMANDS.values()):
+        import_module(f"crewyard_runtime.cli.{module}").add_commands(commands)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
