@@ -311,10 +311,12 @@ def test_a_wrong_configuration_is_refused_and_what_to_mend_is_named(
     ],
     ids=["defaults", "a model that needs no key", "a key in .env", "a pyproject.toml in work", "a team's variables"],
 )
-def test_a_complete_configuration_is_told_in_one_line(check: Check, project: Project, models: str) -> None:
+def test_a_complete_configuration_is_told_in_two_lines(check: Check, project: Project, models: str) -> None:
     checked = check(project)
     assert (checked.code, checked.err) == (0, "")
-    assert checked.out == f"ready: mine on {models}\n"
+    ready, servers = checked.out.splitlines()
+    assert ready == f"ready: mine on {models}"
+    assert servers.startswith("not set: DATABASE_URL and BROKER_URL; embedded servers stand in here")
     assert "crewai" not in checked.modules
 
 

@@ -44,4 +44,4 @@ def first_steps(stack: Stack, key: str, applications: dict[str, Application]) ->
         yield f"  curl -sS {stack.url}/runs/{name} {authorization} -H 'Content-Type: application/json' -d {example}"
     yield "Follow it, with the id from the answer in place of ID:"
     yield f"  curl -sSN {stack.url}/runs/ID/events {authorization}"
-    yield f"  {command_name()} runs follow ID"
+    yield f"  uv run {command_name()} runs follow ID"

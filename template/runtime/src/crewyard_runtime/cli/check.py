@@ -19,6 +19,10 @@ def _check(arguments: argparse.Namespace) -> int:
     assert startup.settings is not None
     names = ", ".join(startup.applications)
     print(f"ready: {names} on {startup.settings.model_fast} and {startup.settings.model_strong}")
+    assert startup.service is not None
+    servers = {"DATABASE_URL": startup.service.database_url, "BROKER_URL": startup.service.broker_url}
+    if unset := [name for name, url in servers.items() if url is None]:
+        print(f"not set: {' and '.join(unset)}; embedded servers stand in here, and production must name its own")
     return 0
 
 

@@ -40,7 +40,7 @@ def run_command() -> NoReturn:
     try:
         code = arguments.command(arguments)
     except KeyboardInterrupt:
-        print("interrupted: all runs were ended", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         code = EX_INTERRUPTED
     except NotReady as error:
         print(f"not ready: {error}", file=sys.stderr)

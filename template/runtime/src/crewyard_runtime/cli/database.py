@@ -1,5 +1,6 @@
 """The database of a command: the one that is named, or the project's embedded one."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,7 +48,9 @@ def connect(service: ServiceSettings, connections: int = 5) -> Iterator[Database
             if service.database_url is not None:
                 url = service.database_url.get_secret_value()
             else:
-                url = stack.enter_context(embedded.postgres(data_directory()))
+                place = data_directory()
+                print(f"DATABASE_URL is not set: this is the project's own Postgres, in {place}", file=sys.stderr)
+                url = stack.enter_context(embedded.postgres(place))
             database = Database(url, connections)
             stack.callback(database.close)
             yield database

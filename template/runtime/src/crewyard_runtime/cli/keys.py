@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from crewyard_runtime.cli.store import on_store
+from crewyard_runtime.identity import make_user_id
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database, audit, keys
 from crewyard_runtime.terminal import moment, print_table
@@ -50,8 +51,18 @@ def _create(arguments: argparse.Namespace, database: Database, service: ServiceS
 def _list(arguments: argparse.Namespace, database: Database, service: ServiceSettings) -> int:
     with database.transaction() as tx:
         found = keys.all_of(tx)
-    rows = [[key.prefix, key.owner, _rights(key), moment(key.created_at), moment(key.revoked_at)] for key in found]
-    print_table(("prefix", "owner", "rights", "created", "revoked"), rows)
+    rows = [
+        [
+            key.prefix,
+            key.owner,
+            make_user_id("key", keys.ISSUER, key.owner),
+            _rights(key),
+            moment(key.created_at),
+            moment(key.revoked_at),
+        ]
+        for key in found
+    ]
+    print_table(("prefix", "owner", "user", "rights", "created", "revoked"), rows)
     return 0
 
 

@@ -64,6 +64,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT (with grace) or SIGQUIT (without). Raises RunnerNotReady, and OSError."""
+        self._take_signals()
         self._runner.start()
         self._sweeper.start()
         self._webhooks.start()
@@ -71,7 +72,7 @@ class Worker:
         app.task(name=TASK, ignore_result=True)(self.wake)
         warnings.filterwarnings("ignore", category=SecurityWarning)  # of root and pickles; our messages are JSON
         log.info("worker %s is ready for %s", self.name, ", ".join(self._applications))
-        _Celery(self._on_signal, app=app, hostname=self.name).start()
+        _Celery(self._take_signals, app=app, hostname=self.name).start()
         self._sweeper.stop()
         self._webhooks.stop()
         log.info("worker %s stopped", self.name)
@@ -108,6 +109,10 @@ class Worker:
         self._webhooks.look()
         return True
 
+    def _take_signals(self) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(each, self._on_signal)
+
     def _on_signal(self, signum: int, frame: Any) -> None:
         """Take nothing more; give the run that goes on some time, then hand it back."""
         again = self._stopping.is_set() and signum == signal.SIGINT
@@ -127,8 +132,8 @@ class Worker:
 class _Celery(CeleryWorker):
     """Celery's worker with our signals: its own ones would wait for a run without end, or leave it alone."""
 
-    def __init__(self, on_signal: Callable[[int, Any], None], **options: Any) -> None:
-        self._on_signal = on_signal
+    def __init__(self, take_signals: Callable[[], None], **options: Any) -> None:
+        self._take_signals = take_signals
         super().__init__(
             **options,
             pool_cls="threads",
@@ -138,5 +143,4 @@ class _Celery(CeleryWorker):
         )
 
     def install_platform_tweaks(self, worker: Any) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(each, self._on_signal)
+        self._take_signals()
