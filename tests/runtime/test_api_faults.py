@@ -1,8 +1,10 @@
 """The gateway when what it needs is away, full or slow: it says so, does nothing by halves, and recovers by itself."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -153,6 +155,31 @@ def test_a_full_queue_takes_no_more(database_url: str) -> None:
         assert user.get(f"/runs/{ended['id']}").json()["status"] == "cancelled"
         assert len(user.get("/runs").json()["items"]) == 3
     assert wakes.sent == 3
+
+
+def test_a_slow_name_server_holds_up_nobody_else(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve, asked = socket.getaddrinfo, threading.Event()
+
+    def slow(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            asked.set()
+            time.sleep(3)
+            raise socket.gaierror(socket.EAI_AGAIN, "the name server did not answer")
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    secret = SecretStr("whsec_" + "a" * 32)
+    settings = ServiceSettings(database_url=SecretStr(database_url), webhook_secret=secret)
+    key = {"authorization": f"Bearer {make_key(database_url)}"}
+    with in_thread(settings, Wakes()) as url, httpx.Client(base_url=url, headers=key, trust_env=False) as user:
+        hook = {"Webhook-URL": "https://slow.example/hook"}
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(httpx.post, f"{url}/runs/mail", json={"text": "a"}, headers=key | hook, timeout=10)
+            assert asked.wait(5)
+            began = time.monotonic()
+            assert user.get("/healthz").status_code == 200
+            assert time.monotonic() - began < 1
+            assert waiting.result().status_code == 202
 
 
 def test_a_long_queue_needs_no_more_wake_up_calls(database_url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Body, Header, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
 
 from crewyard_runtime import logs
 from crewyard_runtime.api import webhook_url
@@ -56,7 +57,7 @@ class Submits:
         ) -> Response:
             assert isinstance(request, BoundedRequest)
             if webhook is not None:
-                webhook_url.check(webhook, self._settings)
+                await run_in_threadpool(webhook_url.check, webhook, self._settings)  # it resolves a name
             new = intake.NewRun(
                 id=uuid.uuid4(),
                 application=application.name,
