@@ -1,0 +1,232 @@
+"""The second lock of the memory: what a run's own SQL, under the role of the memory, can see and change."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from crewyard_runtime.memory import access
+from crewyard_runtime.store import Database
+from crewyard_runtime.testing.servers import Postgres
+from crewyard_runtime.testing.service import new_database
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import make_url, text
+
+DIMENSIONS = 3
+OTHERS_ID = uuid.uuid4()
+INSERT = (
+    "INSERT INTO {} (id, vector, payload) VALUES (%s, '[1,0,0]', jsonb_build_object('user_id', %s::text, 'data', 'x'))"
+)
+
+
+class Locked:
+    """A database with the memory's tables, owned by a role that is no superuser; alice and bob remember something."""
+
+    def __init__(self, postgres: Postgres, empty_database: str) -> None:
+        admin = new_database(postgres.url, empty_database)
+        suffix = uuid.uuid4().hex[:8]
+        self.role, self.owner = f"memory_{suffix}", f"owner_{suffix}"
+        self.admin = Database(admin)
+        with self.admin.transaction() as tx:
+            tx.execute(text("CREATE EXTENSION vector"))
+            tx.execute(text(f"CREATE ROLE {self.owner} LOGIN CREATEROLE PASSWORD 'owner'"))
+            tx.execute(text(f"GRANT CREATE ON SCHEMA public TO {self.owner}"))
+        self.admin_url = admin
+        self.url = self._url(self.role, "it's-a:secret")
+        self.migrate()
+        owner = Database(self._url(self.owner, "owner"))
+        with owner.transaction() as tx:
+            self.key = access.token_key(tx)
+        owner.close()
+        for user, row in (("alice", uuid.uuid4()), ("bob", OTHERS_ID)):
+            with self.connect(self.key.sign(user, 60)) as connection:
+                for table in access.TABLES:
+                    connection.execute(INSERT.format(table), (row, user))
+
+    def migrate(self) -> None:
+        """What the command does, as the owner."""
+        owner = Database(self._url(self.owner, "owner"))
+        with owner.transaction() as tx:
+            access.migrate_memory(tx, self.role, "it's-a:secret", DIMENSIONS)
+        owner.close()
+
+    def _url(self, user: str, password: str) -> str:
+        url = make_url(self.admin_url).set(username=user, password=password)
+        return url.render_as_string(hide_password=False)
+
+    @contextmanager
+    def connect(self, token: str | None) -> Iterator[psycopg.Connection]:
+        """A connection of the memory's role, as a run has it."""
+        options = None if token is None else f"-c {access.TOKEN_SETTING}={token}"
+        with psycopg.connect(self.url, autocommit=True, options=options) as connection:
+            yield connection
+
+    def doors(self, dimensions: int = DIMENSIONS, url: str | None = None) -> list[str]:
+        """What the check finds."""
+        database = Database(url or self.url)
+        with database.transaction() as tx:
+            found = access.open_doors(tx, dimensions)
+        database.close()
+        return found
+
+
+@pytest.fixture
+def locked(postgres: Postgres, empty_database: str) -> Iterator[Locked]:
+    """The memory's tables behind their lock."""
+    made = Locked(postgres, empty_database)
+    yield made
+    made.admin.close()
+
+
+def users(connection: psycopg.Connection, table: str = "memories") -> list[str]:
+    """Whose rows are seen."""
+    return [user for (user,) in connection.execute(f"SELECT payload->>'user_id' FROM {table}")]
+
+
+@pytest.mark.parametrize("table", access.TABLES)
+def test_a_token_shows_its_user_alone(locked: Locked, table: str) -> None:
+    with locked.connect(locked.key.sign("alice", 60)) as alice:
+        assert users(alice, table) == ["alice"]
+        assert alice.execute(f"SELECT 1 FROM {table} WHERE payload ? 'user_id'").fetchall() == [(1,)]
+        assert alice.execute(f"SELECT 1 FROM {table} WHERE id = %s", (OTHERS_ID,)).fetchall() == []
+        assert alice.execute(f"DELETE FROM {table} WHERE payload->>'user_id' = 'bob' OR true").rowcount == 1
+        with pytest.raises(InsufficientPrivilege):
+            alice.execute(INSERT.format(table), (uuid.uuid4(), "bob"))
+    with locked.connect(locked.key.sign("bob", 60)) as bob:
+        assert users(bob, table) == ["bob"]
+        with pytest.raises(InsufficientPrivilege):
+            bob.execute(f"UPDATE {table} SET payload = jsonb_set(payload, '{{user_id}}', '\"alice\"')")
+
+
+def forgeries(key: access.TokenKey) -> dict[str, str | None]:
+    """Tokens that are none."""
+    alice, bob = key.sign("alice", 60), key.sign("bob", 60)
+    said, _, signature = alice.rpartition("|")
+    return {
+        "none": None,
+        "empty": "",
+        "the bare id": "bob",
+        "another's signature": f"bob|{said.partition('|')[2]}|{signature}",
+        "a longer life": f"bob|{int(time.time()) + 9_999}|{bob.rpartition('|')[2]}",
+        "expired": key.sign("bob", -1),
+        "a fourth part": f"{bob}|x",
+        "an empty signature": bob.rpartition("|")[0] + "|",
+        "no number": "bob|x|y",
+        "a long number": f"bob|{10**30}|{signature}",
+        "another key": access.TokenKey(b"a" * 64, b"b" * 64).sign("bob", 60),
+        "upper case": bob.upper(),
+        "the wildcard": "*|1|x",
+    }
+
+
+def test_a_forged_token_shows_nothing(locked: Locked) -> None:
+    for name, token in forgeries(locked.key).items():
+        with locked.connect(token) as connection:
+            assert users(connection) == [], name
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(INSERT.format("memories"), (uuid.uuid4(), "bob"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM memory_key",
+        "SELECT * FROM runs",
+        "SELECT * FROM api_keys",
+        "INSERT INTO audit (actor, action, subject) VALUES ('x', 'y', 'z')",
+        "ALTER TABLE memories DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY own ON memories",
+        "CREATE POLICY mine ON memories USING (true)",
+        "TRUNCATE memories",
+        "CREATE OR REPLACE FUNCTION memory_user() RETURNS text LANGUAGE sql AS $$ SELECT 'bob' $$",
+        "SET ROLE {owner}",
+        "GRANT {owner} TO CURRENT_USER",
+        "ALTER ROLE CURRENT_USER BYPASSRLS",
+        "COPY memories TO PROGRAM 'cat'",
+    ],
+)
+def test_the_role_cannot_open_the_lock(locked: Locked, statement: str) -> None:
+    with locked.connect(locked.key.sign("alice", 60)) as connection:
+        with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidGrantOperation)):
+            connection.execute(statement.format(owner=locked.owner))
+        assert users(connection) == ["alice"]
+
+
+def test_what_a_run_makes_for_itself_changes_nothing(locked: Locked) -> None:
+    with locked.connect(locked.key.sign("alice", 60)) as connection:
+        for statement in (
+            "CREATE TEMP TABLE memory_key AS SELECT ''::bytea AS inner_pad, ''::bytea AS outer_pad",
+            "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$",
+            "CREATE FUNCTION pg_temp.memory_user() RETURNS text LANGUAGE sql AS $$ SELECT 'bob' $$",
+            "SET search_path = pg_temp, public",
+            "SET row_security = on",
+        ):
+            connection.execute(statement)
+        connection.execute(f"SET {access.TOKEN_SETTING} = 'bob|9999999999|x'")
+        assert users(connection) == []
+        connection.execute("SET row_security = off")
+        with pytest.raises(InsufficientPrivilege):
+            users(connection)
+
+
+def test_a_function_of_ones_own_in_a_filter_sees_no_other_row(locked: Locked) -> None:
+    with locked.connect(locked.key.sign("alice", 60)) as connection:
+        connection.execute(
+            "CREATE FUNCTION pg_temp.tell(jsonb) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS "
+            "$$ BEGIN RAISE NOTICE '%', $1; RETURN true; END $$"
+        )
+        told: list[str] = []
+        connection.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+        connection.execute("SELECT 1 FROM memories WHERE pg_temp.tell(payload)")
+        assert len(told) == 1
+        assert "bob" not in told[0]
+
+
+def test_the_lock_is_found_whole_and_migrating_again_changes_nothing(locked: Locked) -> None:
+    assert locked.doors() == []
+    locked.migrate()
+    assert locked.doors() == []
+    with locked.connect(locked.key.sign("alice", 60)) as alice:
+        assert users(alice) == ["alice"]
+
+
+OPENED: dict[str, tuple[str, str]] = {
+    "bypass": ("ALTER ROLE {role} BYPASSRLS", "may bypass row-level security"),
+    "superuser": ("ALTER ROLE {role} SUPERUSER", "may bypass row-level security"),
+    "a member of who may read all": ("GRANT pg_read_all_data TO {role}", "is a member of pg_read_all_data"),
+    "owner": ("ALTER TABLE memories OWNER TO {role}", "owns memories,"),
+    "a grant on runs": ("GRANT SELECT ON runs TO {role}", "may read or change runs"),
+    "a grant on keys to all": ("GRANT SELECT ON api_keys TO PUBLIC", "may read or change api_keys"),
+    "a grant on the key": ("GRANT SELECT ON memory_key TO {role}", "may read or change memory_key"),
+    "not enabled": ("ALTER TABLE memories_entities DISABLE ROW LEVEL SECURITY", "memories_entities is not enabled"),
+    "not forced": ("ALTER TABLE memories NO FORCE ROW LEVEL SECURITY", "memories is not enabled and forced"),
+    "no policy": ("DROP POLICY own ON memories", "memories lacks its policy, or has one that lets more in (none)"),
+    "another policy": ("CREATE POLICY more ON memories USING (true)", "has one that lets more in (more, own)"),
+    "a wider policy": ("ALTER POLICY own ON memories USING (true)", "memories lacks its policy"),
+    "a policy for writing": ("ALTER POLICY own ON memories WITH CHECK (true)", "memories lacks its policy"),
+    "the owner's policy for all": ("ALTER POLICY owner ON memories TO PUBLIC", "policy `owner` of the table memories"),
+    "no table": ("DROP TABLE memories_entities", "no table memories_entities"),
+}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_an_open_door_is_named(locked: Locked, name: str) -> None:
+    statement, said = OPENED[name]
+    with locked.admin.transaction() as tx:
+        tx.execute(text(statement.format(role=locked.role, owner=locked.owner)))
+    assert said in "\n".join(locked.doors())
+
+
+def test_other_dimensions_are_named_with_what_to_do(locked: Locked) -> None:
+    [memories, entities] = locked.doors(dimensions=1536)
+    assert "holds embeddings of 3 dimensions, and the model gives 1536" in memories
+    assert "memory reindex" in entities
+
+
+@pytest.mark.parametrize("user_id", ["", "*", "a b", "a|b", "a'b", "ä", "a\n", "x" * 129])
+def test_no_token_is_made_for_an_unsafe_id(user_id: str) -> None:
+    with pytest.raises(ValueError, match="is not 1 to 128 letters"):
+        access.TokenKey(b"a" * 64, b"b" * 64).sign(user_id, 60)
