@@ -3,79 +3,29 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 from crewyard_runtime.memory import access
-from crewyard_runtime.store import Database
 from crewyard_runtime.testing.servers import Postgres
-from crewyard_runtime.testing.service import new_database
 from psycopg.errors import InsufficientPrivilege
-from sqlalchemy import make_url, text
+from runtime.locked import Locked
+from sqlalchemy import text
 
-DIMENSIONS = 3
 OTHERS_ID = uuid.uuid4()
 INSERT = (
     "INSERT INTO {} (id, vector, payload) VALUES (%s, '[1,0,0]', jsonb_build_object('user_id', %s::text, 'data', 'x'))"
 )
 
 
-class Locked:
-    """A database with the memory's tables, owned by a role that is no superuser; alice and bob remember something."""
-
-    def __init__(self, postgres: Postgres, empty_database: str) -> None:
-        admin = new_database(postgres.url, empty_database)
-        suffix = uuid.uuid4().hex[:8]
-        self.role, self.owner = f"memory_{suffix}", f"owner_{suffix}"
-        self.admin = Database(admin)
-        with self.admin.transaction() as tx:
-            tx.execute(text("CREATE EXTENSION vector"))
-            tx.execute(text(f"CREATE ROLE {self.owner} LOGIN CREATEROLE PASSWORD 'owner'"))
-            tx.execute(text(f"GRANT CREATE ON SCHEMA public TO {self.owner}"))
-        self.admin_url = admin
-        self.url = self._url(self.role, "it's-a:secret")
-        self.migrate()
-        owner = Database(self._url(self.owner, "owner"))
-        with owner.transaction() as tx:
-            self.key = access.token_key(tx)
-        owner.close()
-        for user, row in (("alice", uuid.uuid4()), ("bob", OTHERS_ID)):
-            with self.connect(self.key.sign(user, 60)) as connection:
-                for table in access.TABLES:
-                    connection.execute(INSERT.format(table), (row, user))
-
-    def migrate(self) -> None:
-        """What the command does, as the owner."""
-        owner = Database(self._url(self.owner, "owner"))
-        with owner.transaction() as tx:
-            access.migrate_memory(tx, self.role, "it's-a:secret", DIMENSIONS)
-        owner.close()
-
-    def _url(self, user: str, password: str) -> str:
-        url = make_url(self.admin_url).set(username=user, password=password)
-        return url.render_as_string(hide_password=False)
-
-    @contextmanager
-    def connect(self, token: str | None) -> Iterator[psycopg.Connection]:
-        """A connection of the memory's role, as a run has it."""
-        options = None if token is None else f"-c {access.TOKEN_SETTING}={token}"
-        with psycopg.connect(self.url, autocommit=True, options=options) as connection:
-            yield connection
-
-    def doors(self, dimensions: int = DIMENSIONS, url: str | None = None) -> list[str]:
-        """What the check finds."""
-        database = Database(url or self.url)
-        with database.transaction() as tx:
-            found = access.open_doors(tx, dimensions)
-        database.close()
-        return found
-
-
 @pytest.fixture
 def locked(postgres: Postgres, empty_database: str) -> Iterator[Locked]:
-    """The memory's tables behind their lock."""
-    made = Locked(postgres, empty_database)
+    """The memory's tables behind their lock; alice and bob remember something."""
+    made = Locked(postgres, empty_database, dimensions=3)
+    for user, row in (("alice", uuid.uuid4()), ("bob", OTHERS_ID)):
+        with made.connect(made.key.sign(user, 60)) as connection:
+            for table in access.TABLES:
+                connection.execute(INSERT.format(table), (row, user))
     yield made
     made.admin.close()
 
