@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mem0.vector_stores.pgvector import PGVector
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool
 
 from crewyard_runtime.memory.access import TABLES, TOKEN_SETTING
 from crewyard_runtime.memory.records import Record, Remembered
@@ -37,19 +38,19 @@ class PgVectorStore:
         self._embedder = embedder
         # Without an iterative scan the index gives up before it has found this user among all others.
         options = f"-c {TOKEN_SETTING}={token} -c hnsw.iterative_scan=strict_order"
+        # Each call is one statement: without autocommit a recall would wait for two more answers.
+        self._connections = ConnectionPool(
+            make_conninfo(url, options=options),
+            min_size=0,
+            max_size=CONNECTIONS,
+            kwargs={"autocommit": True},
+            open=True,
+        )
         self._rows = PGVector(
-            dbname=None,
+            connection_pool=self._connections,
             collection_name=TABLES[0],
             embedding_model_dims=dimensions,
-            user=None,
-            password=None,
-            host=None,
-            port=None,
-            diskann=False,
-            hnsw=False,
-            minconn=0,
-            maxconn=CONNECTIONS,
-            connection_string=make_conninfo(url, options=options),
+            **dict.fromkeys(("dbname", "user", "password", "host", "port", "diskann", "hnsw")),
         )
 
     def add(self, text: str) -> str:
@@ -90,7 +91,7 @@ class PgVectorStore:
 
     def close(self) -> None:
         """Close its connections."""
-        self._rows.connection_pool.close()
+        self._connections.close()
 
 
 def _record(row: Any) -> Record:
