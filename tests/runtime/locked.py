@@ -27,18 +27,16 @@ class Locked:
             tx.execute(text(f"GRANT CREATE ON SCHEMA public TO {self.owner}"))
         self.admin_url = admin
         self.url = self._url(self.role, "it's-a:secret")
-        self.migrate()
-        owner = Database(self._url(self.owner, "owner"))
-        with owner.transaction() as tx:
-            self.key = access.token_key(tx)
-        owner.close()
+        self.key = self.migrate()
 
-    def migrate(self) -> None:
-        """What the command does, as the owner."""
+    def migrate(self) -> access.TokenKey:
+        """What the command does, as the owner; then the key that workers read."""
         owner = Database(self._url(self.owner, "owner"))
         with owner.transaction() as tx:
             access.migrate_memory(tx, self.role, "it's-a:secret", self.dimensions)
+            key = access.token_key(tx)
         owner.close()
+        return key
 
     def _url(self, user: str, password: str) -> str:
         url = make_url(self.admin_url).set(username=user, password=password)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["key", "oidc", "for"]
+USER_ID = r"^[A-Za-z0-9_.:@-]{1,128}$"  # the alphabet that every store takes literally
 
 
 def make_user_id(kind: Kind, issuer: str, subject: str) -> str:

@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from crewyard_runtime.identity import USER_ID
 from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import PROVIDERS, split_model
 
@@ -120,7 +121,7 @@ class RuntimeSettings(ApplicationSettings):
     deepseek_api_key: SecretStr | None = Field(default=None, description="key for models named deepseek/...")
     user_id: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9_.:@-]{1,128}$",
+        pattern=USER_ID,
         description="the user that runs of this process belong to, where no request names one",
         examples=["alice"],
     )

@@ -63,13 +63,9 @@ def token_key(tx: Connection) -> TokenKey:
 
 def open_doors(tx: Connection, dimensions: int) -> list[str]:
     """What is wrong with the lock, one sentence each, seen by the role of the memory itself; empty if it holds."""
-    found = [
-        sentence
-        for sentence, query in _DOORS.items()
-        for row in tx.execute(text(query), {"tables": list(TABLES)})
-        for sentence in [sentence.format(*row)]
-    ]
-    for table, there in tx.execute(text(_DIMENSIONS), {"tables": list(TABLES)}):
+    tables = {"tables": list(TABLES)}
+    found = [sentence.format(*row) for sentence, query in _DOORS.items() for row in tx.execute(text(query), tables)]
+    for table, there in tx.execute(text(_DIMENSIONS), tables):
         if there != dimensions:
             found.append(
                 f"The table {table} holds embeddings of {there} dimensions, and the model gives {dimensions}: "

@@ -1,8 +1,8 @@
-"""A memory on Postgres: Mem0's own vector store and embedder, over a connection that belongs to one user.
+"""A memory on Postgres: Mem0's own vector store, over a connection that belongs to one user.
 
 Mem0's `Memory` is left out: its search asks twice for sixty rows where five are wanted, and it needs a model, a history
 in a file and telemetry. What is written is what it would write, so that it can read the same tables. Of Mem0 2.2
-`PGVector` and `OpenAIEmbedding` are used.
+`PGVector` is used, and any of its embedders will do.
 """
 
 # mypy: disable-error-code="import-untyped"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-USER_ID = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
+from crewyard_runtime.identity import USER_ID
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def safe_user_id(user_id: str) -> str:
     """The id itself. Raises ValueError outside of the alphabet that every store takes literally: Mem0 reads `*` as
     everybody, and dictionaries and lists as operators.
     """
-    if not isinstance(user_id, str) or not USER_ID.fullmatch(user_id):
+    if not isinstance(user_id, str) or not re.fullmatch(USER_ID, user_id):
         msg = f"The user id {str(user_id)[:50]!r} is not 1 to 128 letters, digits and _.:@- characters."
         raise ValueError(msg)
     return user_id
