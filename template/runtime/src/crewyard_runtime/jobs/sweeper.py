@@ -16,8 +16,8 @@ log = logging.getLogger("crewyard.jobs")
 class Sweeper:
     """A thread that ends attempts whose lease ran out, and wakes its own worker if that is idle while work waits.
 
-    So there is at most one wake-up a worker and sweep, and none while all workers are busy: the queue stays short.
-    is_idle: whether this process's worker waits for a message.
+    So there is at most one wake-up a worker and sweep, and none while all workers get some: the queue stays short.
+    is_idle: whether this process's worker has waited for a message since the last sweep.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """A worker: waits for wake-up calls, and does one run at a time, each in its own process."""
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -50,12 +51,13 @@ class Worker:
         self._sweeper = Sweeper(
             database,
             self._wake_ups,
-            lambda: not (self._busy.locked() or self._stopping.is_set()),
+            self._is_idle,
             list(applications),
             service.runs_per_user,
             service.sweep_seconds,
         )
         self._webhooks = WebhookSender(service, database)
+        self._waits_since = math.inf  # it does not listen yet
         self._busy = threading.Lock()
         self._stopping = threading.Event()
         self._grace_over = threading.Event()
@@ -72,7 +74,7 @@ class Worker:
         app.task(name=TASK, ignore_result=True)(self.wake)
         warnings.filterwarnings("ignore", category=SecurityWarning)  # of root and pickles; our messages are JSON
         log.info("worker %s is ready for %s", self.name, ", ".join(self._applications))
-        _Celery(self._take_signals, app=app, hostname=self.name).start()
+        _Celery(self._take_signals, self._listens, app=app, hostname=self.name).start()
         self._sweeper.stop()
         self._webhooks.stop()
         log.info("worker %s stopped", self.name)
@@ -80,8 +82,10 @@ class Worker:
     def wake(self) -> None:
         """Do the next run, if there is one; then say that there is more, if there is."""
         with self._busy:
-            if self._stopping.is_set() or not self._do_next():
-                return
+            did_one = not self._stopping.is_set() and self._do_next()
+            self._waits_since = time.monotonic()
+        if not did_one:
+            return
         try:
             with self._database.statements() as tx:
                 more = runs.may_start(tx, self._applications, self._service.runs_per_user)
@@ -90,6 +94,15 @@ class Worker:
             return
         if more:
             self._wake_ups.send()
+
+    def _listens(self) -> None:
+        self._waits_since = -math.inf  # what was queued while nobody listened may have lost its wake-up call
+
+    def _is_idle(self) -> bool:
+        # Between two runs it waits too. A call for that moment would not be lost: each one that finds work sends the
+        # next, so that one more a sweep would stay in the queue for as long as runs wait.
+        waits = not (self._busy.locked() or self._stopping.is_set())
+        return waits and time.monotonic() - self._waits_since >= self._service.sweep_seconds
 
     def _do_next(self) -> bool:
         claimed_at = time.monotonic()
@@ -132,8 +145,9 @@ class Worker:
 class _Celery(CeleryWorker):
     """Celery's worker with our signals: its own ones would wait for a run without end, or leave it alone."""
 
-    def __init__(self, take_signals: Callable[[], None], **options: Any) -> None:
+    def __init__(self, take_signals: Callable[[], None], on_listening: Callable[[], None], **options: Any) -> None:
         self._take_signals = take_signals
+        self._on_listening = on_listening
         super().__init__(
             **options,
             pool_cls="threads",
@@ -144,3 +158,6 @@ class _Celery(CeleryWorker):
 
     def install_platform_tweaks(self, worker: Any) -> None:
         self._take_signals()
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        self._on_listening()
