@@ -21,7 +21,7 @@ from crewyard_runtime.api.runs import Runs
 from crewyard_runtime.api.stopping import told_to_stop
 from crewyard_runtime.api.submit import Submits
 from crewyard_runtime.application import Application, find_applications
-from crewyard_runtime.execution.processes import keep_private
+from crewyard_runtime.privacy import keep_private
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database
 from crewyard_runtime.store.async_database import AsyncDatabase

@@ -9,7 +9,7 @@ import uvicorn
 
 from crewyard_runtime import logs
 from crewyard_runtime.api.problems import DATABASE_ERRORS
-from crewyard_runtime.execution.processes import keep_private
+from crewyard_runtime.privacy import keep_private
 from crewyard_runtime.settings import ServiceSettings
 from crewyard_runtime.store import Database, SchemaBehind
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import psutil
 
-_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+from crewyard_runtime.privacy import keep_private
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def kill_run(leader: psutil.Process) -> None:
@@ -75,12 +77,3 @@ def own_session() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     keep_private()
-
-
-def keep_private() -> None:
-    """Keep other processes of the same user from this one's memory and environment (/proc); root still reads them.
-
-    On Linux; elsewhere it does nothing.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
