@@ -1,0 +1,84 @@
+"""Every edit that brings a known failure back is caught, by the test that names it, and by no other name.
+
+One mutant of each failure by default, and the tests of the module that must catch it. `MUTANTS=each` takes every
+mutant, `MUTANTS=all` runs the quick tests of all modules over every mutant.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from mutants.mutants import MUTANTS, NEEDED, TOOL, Mutant
+
+QUICK = ("import", "runs", "concurrency", "limits", "startup")
+SECONDS = 600
+HOW = os.environ.get("MUTANTS", "one")
+CHOSEN = MUTANTS if HOW in ("each", "all") else list({mutant.failure: mutant for mutant in reversed(MUTANTS)}.values())
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """What a mutant leaves on the machine is removed."""
+    yield
+    for left in Path("/tmp").glob("crewyard-mutant*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@pytest.mark.parametrize("mutant", CHOSEN, ids=lambda mutant: f"{mutant.failure} {mutant.name}")
+def test_a_known_failure_is_caught_by_its_name(project: Path, tmp_path: Path, mutant: Mutant) -> None:
+    place = tmp_path / "mutant"
+    shutil.copytree(project, place, ignore=shutil.ignore_patterns(".venv", "__pycache__", ".git", ".*_cache"))
+    for file, pairs in mutant.edits.items():
+        edit(place / file, pairs)
+    module, _, test = mutant.caught_by.partition("::")
+    modules = [f"tests/scaling/test_{name}.py" for name in QUICK] if HOW == "all" else []
+    started = time.monotonic()
+    failed = failures(place, project, [*dict.fromkeys([f"tests/scaling/{module}", *modules])])
+    print(f"{mutant.failure}  {mutant.name}: {', '.join(failed)} in {time.monotonic() - started:.0f} s")
+    assert test in failed, f"it survives {mutant.caught_by}; what failed: {failed}"
+    causes = [f"{failure}:" for failure in (mutant.failure, mutant.also) if failure]
+    others = {name: said for name, said in failed.items() if not any(cause in said for cause in causes)}
+    assert not others, f"these tests fail and name another cause: {others}"
+
+
+def edit(file: Path, pairs: list[tuple[str, str]]) -> None:
+    """Change a file; each text that goes must be there once. In the tool's module imports are added as needed."""
+    text = file.read_text("utf-8")
+    for old, new in pairs:
+        if old == "":
+            text = new + text
+            continue
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file.name}"
+        text = text.replace(old, new)
+    if file.name == Path(TOOL).name:
+        needed = [line for words, line in NEEDED.items() if words in text and line not in text]
+        text = text.replace("import re\n", "".join(["import re\n", *needed]), 1)
+    file.write_text(text, "utf-8")
+
+
+def failures(place: Path, project: Path, tests: list[str]) -> dict[str, str]:
+    """What failed, by the name of the test, with what it said. The project's environment, with this place's code."""
+    report = place / "report.xml"
+    sources = os.pathsep.join(str(place / each) for each in ("src", "runtime/src"))
+    done = subprocess.run(
+        [project / ".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    cases = ElementTree.parse(report).iter("testcase")
+    found = {}
+    for case in cases:
+        for kind in ("failure", "error"):
+            if (said := case.find(kind)) is not None:
+                found[case.attrib["name"].partition("[")[0]] = f"{said.attrib.get('message', '')}\n{said.text}"
+    return found
