@@ -28,11 +28,13 @@ def test_every_run_succeeds(outcomes: list[Outcome]) -> None:
     guard_succeeded(outcomes)
 
 
+@pytest.mark.guards("F02")
 def test_no_result_carries_another_runs_data(outcomes: list[Outcome], inputs: list[tuple[str | None, object]]) -> None:
     canaries = [canary for canary, _ in inputs]
     guard("F02", leaks(canaries, [outcome.model_dump_json() for outcome in outcomes]))
 
 
+@pytest.mark.guards("F02")
 def test_no_prompt_carries_data_of_two_runs(
     outcomes: list[Outcome], inputs: list[tuple[str | None, object]], model_server: ModelServer
 ) -> None:

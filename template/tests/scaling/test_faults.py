@@ -18,6 +18,8 @@ from crewyard_runtime.testing.servers import Broker, Postgres
 from crewyard_runtime.testing.service import LEASE_SECONDS, Service, freeze, lives, thaw, until
 from sqlalchemy import text
 
+pytestmark = pytest.mark.guards("F19")
+
 SLACK = 10  # seconds beyond the lease: five for a client that froze in a transaction, the rest for a busy machine
 A_WHILE = LEASE_SECONDS * 2
 

@@ -45,6 +45,7 @@ def test_a_request_becomes_a_run_with_a_result(service: Service, processes: int)
     assert [result["output"]["text"] for result in results] == [f"text {number}" for number in range(8)]
 
 
+@pytest.mark.guards("F19")
 def test_the_same_request_sent_twice_at_once_is_one_run(service: Service) -> None:
     service.start_api(2)
     key = service.key()
@@ -63,6 +64,7 @@ def test_the_same_request_sent_twice_at_once_is_one_run(service: Service) -> Non
     assert other.status_code == 409
 
 
+@pytest.mark.guards("F02")
 def test_a_user_sees_no_run_of_another(service: Service) -> None:
     service.start_api()
     with client(service, service.key("alice")) as alice, client(service, service.key("bob")) as bob:
@@ -77,6 +79,7 @@ def test_a_user_sees_no_run_of_another(service: Service) -> None:
     guard("F02", [*seen, *(f"run {run_id} is listed for another user" for run_id in listed)])
 
 
+@pytest.mark.guards("F02")
 def test_users_at_once_get_their_own_answers(service: Service) -> None:
     service.start_api()
     service.start_workers(2)
@@ -99,6 +102,7 @@ def test_users_at_once_get_their_own_answers(service: Service) -> None:
     assert all(answer.count(f"canary-{number}-") >= 3 for number, answer in enumerate(answers))
 
 
+@pytest.mark.guards("F12")
 def test_the_gateway_answers_while_its_database_does_not(service: Service, postgres: Postgres) -> None:
     api = service.start_api()
     with client(service, service.key()) as user, ThreadPoolExecutor(20) as pool:
@@ -129,6 +133,7 @@ def test_a_stopped_gateway_ends_its_event_streams(service: Service) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.guards("F19")
 def test_runs_taken_in_while_the_broker_is_down_are_done_when_it_is_back(service: Service, broker: Any) -> None:
     service.start_api()
     service.start_worker()
@@ -144,6 +149,7 @@ def test_runs_taken_in_while_the_broker_is_down_are_done_when_it_is_back(service
     assert {result["status"] for result in results} == {"succeeded"}
 
 
+@pytest.mark.guards("F25")
 def test_the_gateway_imports_no_framework() -> None:
     code = "import sys, crewyard_runtime.api.app as api; api.create_app(); print(*sys.modules, sep='\\n')"
     servers = {"DATABASE_URL": "postgresql://localhost/x", "BROKER_URL": "redis://localhost", "BROKER": "redis"}

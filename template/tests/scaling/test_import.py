@@ -22,18 +22,22 @@ def report(application: Application, probing: Probing) -> ProbeReport:
     return probing([data for _, data in marked_inputs(application, 1)])
 
 
+@pytest.mark.guards("F01")
 def test_import_makes_no_agent_crew_client_or_tool(report: ProbeReport) -> None:
     guard("F01", report.findings("made_at_import"))
 
 
+@pytest.mark.guards("F04")
 def test_import_reads_no_variable(report: ProbeReport) -> None:
     guard("F04", report.findings("read_at_import"))
 
 
+@pytest.mark.guards("F24")
 def test_import_starts_no_thread(report: ProbeReport) -> None:
     guard("F24", report.findings("started_at_import"))
 
 
+@pytest.mark.guards("F25")
 def test_what_a_gateway_loads_imports_no_framework(application: Application) -> None:
     loaded = _imports(application.input.__module__, application.settings.__module__, *_declared())
     guard(
@@ -42,6 +46,7 @@ def test_what_a_gateway_loads_imports_no_framework(application: Application) -> 
     )
 
 
+@pytest.mark.guards("F25")
 def test_what_a_gateway_loads_is_light(application: Application) -> None:
     loaded = _imports("crewyard_runtime", application.input.__module__, application.settings.__module__, *_declared())
     own, added = _costs(loaded, "crewyard_runtime", application.package)
@@ -49,6 +54,7 @@ def test_what_a_gateway_loads_is_light(application: Application) -> None:
     guard("F25", heavy if added > own * (LIGHT_TIMES - 1) and added > 0.1 else [])
 
 
+@pytest.mark.guards("F25")
 def test_what_runs_load_adds_little_to_the_framework(application: Application) -> None:
     framework = "crewyard_runtime.frameworks.crewai"
     loaded = _imports(framework, application.build_module)

@@ -35,6 +35,7 @@ def _required(application: Application) -> list[str]:
     return [str(field.validation_alias or f"{prefix}{name}").upper() for name, field in fields if field.is_required()]
 
 
+@pytest.mark.guards("F03")
 @pytest.mark.parametrize("command", [("check",), ("run", "{}")])
 def test_start_names_every_missing_variable(application: Application, command: tuple[str, ...], tmp_path: Path) -> None:
     process = _start(tmp_path, *command)
@@ -45,6 +46,7 @@ def test_start_names_every_missing_variable(application: Application, command: t
     guard("F03", seen)
 
 
+@pytest.mark.guards("F25")
 def test_start_is_refused_before_a_framework_is_imported(tmp_path: Path) -> None:
     process = _start(tmp_path, "run", "{}")
     loaded = {

@@ -58,10 +58,45 @@ FAILURE_MODES = {
         "one bad ticket keeps a worker busy and costs money until somebody notices",
         "build agents with max_iter=run.limits.max_iter and llm=run.llm(...); end loops of your own at run.deadline",
     ),
+    "F09": FailureMode(
+        "a throttled model call fails the run",
+        "a provider's 429 at a busy hour becomes an error for each user, and a storm of new requests",
+        "take the model client from run.llm(...), which tries again with growing pauses, and catch nothing around it",
+    ),
+    "F10": FailureMode(
+        "what one run has said is kept on a module, a class or in a cache",
+        "the next run in this process answers with another user's data",
+        "keep it in the build function, on the objects that it makes, or in run.memory",
+    ),
+    "F11": FailureMode(
+        "the history of messages grows without a bound",
+        "a long run gets slow and dear, and ends when the model's context is full",
+        "leave max_iter and the history to run.limits, and let nothing send messages past the runtime's hooks",
+    ),
     "F12": FailureMode(
         "a blocking call runs on the event loop",
         "one slow database or broker stops the gateway for everybody, its health check included",
         "make an endpoint that waits a plain `def`; only what follows events is `async`",
+    ),
+    "F14": FailureMode(
+        "what is known about one user reaches another",
+        "an answer tells one customer what another has said",
+        "remember by run.memory alone, which is bound to the run's user; no store, dictionary or file of your own",
+    ),
+    "F15": FailureMode(
+        "what must last is on the container's disk",
+        "a restart or another replica knows nothing of it",
+        "remember by run.memory, and give back what must last as the run's output",
+    ),
+    "F16": FailureMode(
+        "agents delegate to each other for ever",
+        "a run costs its whole budget and gives no answer",
+        "leave delegation to the runtime's guard, and give each agent a task of its own",
+    ),
+    "F17": FailureMode(
+        "an output that is not what the application promises is handed on",
+        "the next system takes it for an answer",
+        "give the last task output_pydantic, and let what does not fit fail the run",
     ),
     "F18": FailureMode(
         "an error loses its cause or its run",
@@ -87,6 +122,11 @@ FAILURE_MODES = {
         "a heavy import stands at module level",
         "every process starts late: gateways, workers after a crash, and each new replica",
         "import it inside the function that needs it",
+    ),
+    "F26": FailureMode(
+        "cost grows unseen",
+        "nobody knows what a run has cost, and one that runs away is stopped by nobody",
+        "take every model client from run.llm(...): its calls are counted, and end at the budget",
     ),
 }
 

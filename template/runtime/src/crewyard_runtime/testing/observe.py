@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +24,10 @@ READERS = ("pydantic_settings", "dotenv", "environs", "decouple")  # libraries t
 
 
 class Team:
-    """The team's code: the directories of its packages."""
+    """The team's code: its packages, by name, and their directories."""
 
-    def __init__(self, places: list[Path]) -> None:
+    def __init__(self, places: list[Path], packages: Iterable[str] = ()) -> None:
+        self.packages = tuple(packages)
         self._places = tuple(str(place.resolve()) + os.sep for place in places)
 
     def owns(self, filename: str) -> bool:

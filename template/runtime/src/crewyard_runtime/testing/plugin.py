@@ -104,11 +104,16 @@ class Probing:
     settings: RuntimeSettings
     application_settings: ApplicationSettings
 
-    def __call__(self, inputs: list[Any]) -> ProbeReport:
-        """What was seen while the application was imported and ran the inputs one after the other."""
+    def __call__(self, inputs: list[Any], marks: list[str] | None = None) -> ProbeReport:
+        """What was seen while the application was imported and ran the inputs one after the other.
+
+        marks: texts that occur in the inputs alone.
+        """
         limits = self.settings.limits.model_copy(update={"tool_seconds": TOOL_SECONDS})
         settings = self.settings.model_copy(update={"limits": limits})
-        request = ProbeRequest(inputs=inputs, settings=plain(self.application_settings), runtime=plain(settings))
+        request = ProbeRequest(
+            inputs=inputs, marks=marks or [], settings=plain(self.application_settings), runtime=plain(settings)
+        )
         environment = {name: value for name, value in os.environ.items() if name not in KEYS}
         return probe(self.application, request, environment, PROBE_SECONDS)
 

@@ -28,13 +28,15 @@ from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.failures import Finding
+from crewyard_runtime.testing.held import held_texts
 from crewyard_runtime.testing.observe import Births, FileWrites, Team, ToolCalls, environment_reads, thread_use
 
 
 class ProbeRequest(BaseModel):
-    """What to run: the inputs in this order, with these settings."""
+    """What to run: the inputs in this order, with these settings. marks: texts that occur in the inputs alone."""
 
     inputs: list[Any]
+    marks: list[str] = []
     settings: dict[str, Any]
     runtime: dict[str, Any]
 
@@ -46,6 +48,7 @@ class ProbeReport(BaseModel):
     read_at_import: list[tuple[str, str | None]] = []
     started_at_import: list[tuple[str, str | None]] = []
     served_again: list[tuple[str, str | None]] = []
+    data_kept: list[tuple[str, str | None]] = []
     kept_after_run: list[tuple[str, str | None]] = []
     read_in_runs: list[tuple[str, str | None]] = []
     written: list[tuple[str, str | None]] = []
@@ -94,7 +97,7 @@ def main(name: str, descriptor: int) -> None:
     request = ProbeRequest.model_validate_json(sys.stdin.buffer.read())
     framework: Any = load_framework(RuntimeSettings(**request.runtime).framework)
     packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}
-    team = Team([Path(place) for package in packages for place in _locations(package)])
+    team = Team([Path(place) for package in packages for place in _locations(package)], packages)
     report = ProbeReport()
     births = Births(team, framework.PARTS)
     _observe_import(name, packages, births, team, report)
@@ -154,6 +157,7 @@ def _observe_runs(
             (f"a {birth.kind} of the first run is there after the last", birth.where)
             for birth in births.living("run 0")
         ]
+    report.data_kept = _pairs(held_texts(team.packages, request.marks))
     report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
     report.threads, report.not_plain, report.unguarded = _pairs(threads), _pairs(not_plain), _pairs(tools.unguarded())
 

@@ -1,0 +1,58 @@
+"""The pytest plugin's table at the end: of each failure mode whether it is guarded, comes back, or cannot be judged.
+
+A test says which it holds off by `@pytest.mark.guards("F01")`; JUnit XML has it as a property of the test.
+"""
+
+from collections import defaultdict
+
+import pytest
+
+from crewyard_runtime.testing.failures import FAILURE_MODES
+
+PROPERTY = "guards"
+FAILING, GUARDED, NOT_JUDGED = "FAILING", "guarded", "not judged"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, and begin the table."""
+    config.addinivalue_line("markers", "guards(*failures): the failure modes that a test holds off")
+    config.pluginmanager.register(FailureTable())
+
+
+class FailureTable:
+    """What each failure mode's tests came to."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Write what each test guards where its report carries it, also from another process (xdist)."""
+        for item in items:
+            failures = [failure for mark in item.iter_markers("guards") for failure in mark.args]
+            if unknown := set(failures) - FAILURE_MODES.keys():
+                msg = f"{item.nodeid} guards {', '.join(sorted(unknown))}: there is {', '.join(FAILURE_MODES)}."
+                raise pytest.UsageError(msg)
+            item.user_properties += [(PROPERTY, failure) for failure in failures]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of how a test ended: at its call, or before it."""
+        if report.when != "call" and report.passed:
+            return
+        state = GUARDED if report.passed else NOT_JUDGED if report.skipped else FAILING
+        test = report.nodeid.rpartition("/")[2]
+        why = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else test
+        for name, failure in report.user_properties:
+            if name == PROPERTY:
+                self._seen[str(failure)][state].append(str(why))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print it, if a test of the session guards anything."""
+        if not self._seen:
+            return
+        terminalreporter.section("failure modes")
+        for failure, mode in FAILURE_MODES.items():
+            seen = self._seen.get(failure, {})
+            state = next((each for each in (FAILING, GUARDED, NOT_JUDGED) if seen.get(each)), "not run")
+            terminalreporter.write_line(f"{failure}  {state:<10}  {mode.title}", red=state == FAILING)
+            for why in dict.fromkeys([*seen.get(FAILING, []), *seen.get(NOT_JUDGED, [])]):
+                terminalreporter.write_line(f"                 {why}")
