@@ -1,6 +1,7 @@
 """Fixtures of the runtime's tests: a model server, settings that point to it, a runner for misbehaving crews."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from runtime import crews
 
 # The fork server imports the crews, and it inherits no sys.path.
 os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+# Mem0 would report to its makers and write into the home directory; `load_backend` says so, where nobody imports it by
+# its name.
+os.environ["MEM0_TELEMETRY"] = "False"
+os.environ["MEM0_DIR"] = tempfile.mkdtemp(prefix="mem0-")
 
 Run = Callable[..., Outcome]
 ALL = [crews.works, crews.strict, crews.nothing, crews.badly, crews.memory, crews.planning]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.frameworks.crewai import make_llm
-from crewyard_runtime.frameworks.crewai.limits import bounded_history
+from crewyard_runtime.frameworks.crewai.messages import bounded_history, tell_what_is_known
 from crewyard_runtime.guardrails.delegation import DelegationGuard
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
@@ -159,3 +159,27 @@ def test_a_model_client_has_the_limits_of_its_run(settings: RuntimeSettings) -> 
 def test_outside_of_a_run_there_is_no_context() -> None:
     with pytest.raises(LookupError, match="No run is in progress"):
         RunContext.current()
+
+
+def test_what_is_known_is_told_once_in_the_system_message() -> None:
+    messages = [{"role": "system", "content": "You answer."}, {"role": "user", "content": "Where do I live?"}]
+    for _ in range(3):  # CrewAI keeps the list from call to call
+        tell_what_is_known(messages, "known: lives in Oslo")
+    assert messages[0]["content"] == "You answer.\n\nknown: lives in Oslo"
+    assert messages[1]["content"] == "Where do I live?"
+
+
+def test_nothing_known_changes_no_message() -> None:
+    messages = [{"role": "system", "content": "You answer."}]
+    tell_what_is_known(messages, "")
+    assert messages == [{"role": "system", "content": "You answer."}]
+
+
+def test_a_message_of_parts_is_left_alone() -> None:
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "a picture"}]},
+        {"role": "user", "content": "Where do I live?"},
+    ]
+    tell_what_is_known(messages, "known: lives in Oslo")
+    assert messages[0]["content"] == [{"type": "text", "text": "a picture"}]
+    assert messages[1]["content"].endswith("lives in Oslo")

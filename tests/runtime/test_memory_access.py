@@ -147,10 +147,10 @@ OPENED: dict[str, tuple[str, str]] = {
     "bypass": ("ALTER ROLE {role} BYPASSRLS", "may bypass row-level security"),
     "superuser": ("ALTER ROLE {role} SUPERUSER", "may bypass row-level security"),
     "a member of who may read all": ("GRANT pg_read_all_data TO {role}", "is a member of pg_read_all_data"),
-    "owner": ("ALTER TABLE memories OWNER TO {role}", "owns memories,"),
-    "a grant on runs": ("GRANT SELECT ON runs TO {role}", "may read or change runs"),
-    "a grant on keys to all": ("GRANT SELECT ON api_keys TO PUBLIC", "may read or change api_keys"),
-    "a grant on the key": ("GRANT SELECT ON memory_key TO {role}", "may read or change memory_key"),
+    "owner": ("ALTER TABLE memories OWNER TO {role}", "owns memories"),
+    "a grant on runs": ("GRANT SELECT ON runs TO {role}", "may read or change public.runs"),
+    "a grant on keys to all": ("GRANT SELECT ON api_keys TO PUBLIC", "may read or change public.api_keys"),
+    "a grant on the key": ("GRANT SELECT ON memory_key TO {role}", "may read or change public.memory_key"),
     "not enabled": ("ALTER TABLE memories_entities DISABLE ROW LEVEL SECURITY", "memories_entities is not enabled"),
     "not forced": ("ALTER TABLE memories NO FORCE ROW LEVEL SECURITY", "memories is not enabled and forced"),
     "no policy": ("DROP POLICY own ON memories", "memories lacks its policy, or has one that lets more in (none)"),
@@ -158,6 +158,31 @@ OPENED: dict[str, tuple[str, str]] = {
     "a wider policy": ("ALTER POLICY own ON memories USING (true)", "memories lacks its policy"),
     "a policy for writing": ("ALTER POLICY own ON memories WITH CHECK (true)", "memories lacks its policy"),
     "the owner's policy for all": ("ALTER POLICY owner ON memories TO PUBLIC", "policy `owner` of the table memories"),
+    "who may replicate": ("ALTER ROLE {role} REPLICATION", "may bypass row-level security, or make roles"),
+    "who may make roles": ("ALTER ROLE {role} CREATEROLE", "may bypass row-level security, or make roles"),
+    "a grant on columns of the key": ("GRANT SELECT (inner_pad, outer_pad) ON memory_key TO {role}", "memory_key"),
+    "a grant on a column": ("GRANT SELECT (input) ON runs TO {role}", "may read or change public.runs"),
+    "a view in another schema": (
+        "CREATE SCHEMA beside; CREATE VIEW beside.all AS SELECT * FROM memories; "
+        "GRANT USAGE ON SCHEMA beside TO {role}; GRANT SELECT ON beside.all TO {role}",
+        "may read or change beside.all",
+    ),
+    "tables of its own": ("GRANT CREATE ON SCHEMA public TO {role}", "may make tables and functions"),
+    "truncate": ("GRANT TRUNCATE ON memories TO {role}", "more rights on memories"),
+    "a trigger": ("GRANT TRIGGER ON memories TO {role}", "more rights on memories"),
+    "how old a row is": ("GRANT UPDATE (remembered_at) ON memories TO {role}", "more rights on memories"),
+    "a policy with a back door": (
+        "ALTER POLICY own ON memories USING (payload->>'user_id' = memory_user() OR true)",
+        "memories lacks its policy",
+    ),
+    "the owner's policy for a group": ("ALTER POLICY owner ON memories TO {owner}, pg_monitor", "`owner`"),
+    "another function": (
+        "CREATE OR REPLACE FUNCTION memory_user() RETURNS text LANGUAGE sql AS "
+        "$$ SELECT split_part(current_setting('crewyard.memory_token'), '|', 1) $$",
+        "is not the one that reads tokens",
+    ),
+    "a function of its own": ("ALTER FUNCTION memory_user() OWNER TO {role}", "owns memory_user()"),
+    "a function that it may not call": ("REVOKE EXECUTE ON FUNCTION memory_user() FROM {role}", "may not call it"),
     "no table": ("DROP TABLE memories_entities", "no table memories_entities"),
 }
 
@@ -171,9 +196,15 @@ def test_an_open_door_is_named(locked: Locked, name: str) -> None:
 
 
 def test_other_dimensions_are_named_with_what_to_do(locked: Locked) -> None:
-    [memories, entities] = locked.doors(dimensions=1536)
-    assert "holds embeddings of 3 dimensions, and the model gives 1536" in memories
-    assert "memory reindex" in entities
+    [said] = locked.doors(dimensions=1536)
+    assert "holds embeddings of 3 dimensions, and the model gives 1536" in said
+    assert "memory reindex" in said
+
+
+def test_of_a_superuser_nothing_more_is_said(locked: Locked) -> None:
+    with locked.admin.transaction() as tx:
+        tx.execute(text(f"ALTER ROLE {locked.role} SUPERUSER"))
+    assert len(locked.doors()) == 1
 
 
 @pytest.mark.parametrize("user_id", ["", "*", "a b", "a|b", "a'b", "ä", "a\n", "x" * 129])

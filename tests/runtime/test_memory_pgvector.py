@@ -1,41 +1,17 @@
 """The memory on Postgres, by Mem0's store: two users, and what holds when one of the two locks is taken away."""
 
-import itertools
-import uuid
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from crewyard_runtime.memory.pgvector import PgVectorStore
+from crewyard_runtime.memory.pgvector_store import PgVectorStore
 from crewyard_runtime.memory.user_memory import UserMemory
-from crewyard_runtime.testing.replies import embeddings
 from crewyard_runtime.testing.servers import Postgres
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, NotNullViolation
 from runtime.locked import Locked
+from runtime.memory_machine import DIMENSIONS, WIDE, Embedder, run_crowd
 from sqlalchemy import text
-
-DIMENSIONS = 64
-WIDE: list[Any] = [
-    "*",
-    {"ne": ""},
-    {"icontains": ""},
-    {"nin": ["x"]},
-    ["alice", "bob"],
-    {"in": ["alice", "bob"]},
-    {"contains": ""},
-]
-
-
-class Embedder:
-    """The model server's embeddings, without its server."""
-
-    def embed(self, text: str, memory_action: str | None = None) -> list[float]:
-        reply: Any = embeddings({"model": "text-embedding-3-small", "input": [text], "dimensions": DIMENSIONS})
-        vector: list[float] = reply["data"][0]["embedding"]
-        return vector
 
 
 class Memories:
@@ -55,7 +31,9 @@ class Memories:
 
     def of(self, user_id: str) -> UserMemory:
         """One user's memory, as a run has it; its recall may take its time here."""
-        return UserMemory(user_id, self.store(user_id), lambda kind, data: self.events.append(kind), recall_seconds=5)
+        return UserMemory(
+            user_id, lambda: self.store(user_id), lambda kind, data: self.events.append(kind), recall_seconds=5
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -142,7 +120,8 @@ def test_one_who_remembers_little_is_found_among_many(memories: Memories) -> Non
     with memories.locked.admin.transaction() as tx:
         tx.execute(
             text(
-                "INSERT INTO memories SELECT gen_random_uuid(), (SELECT vector FROM memories LIMIT 1), "
+                "INSERT INTO memories (id, vector, payload) SELECT gen_random_uuid(), "
+                "(SELECT vector FROM memories LIMIT 1), "
                 "jsonb_build_object('user_id', 'crowd', 'data', 'x') FROM generate_series(1, 3000)"
             )
         )
@@ -151,61 +130,57 @@ def test_one_who_remembers_little_is_found_among_many(memories: Memories) -> Non
     assert len(memories.of("crowd").recall("tea", 100)) == 100
 
 
-class Crowd(RuleBasedStateMachine):
-    """Users at random, each thing they remember with their own canary in it."""
-
-    memories: Memories
-    numbers = itertools.count()
-
-    def __init__(self) -> None:
-        super().__init__()
-        run = next(self.numbers)
-        self.users = [f"user:{run}.{number}@example" for number in range(4)]
-        self.known: dict[str, dict[str, str]] = {user: {} for user in self.users}
-
-    @rule(user=st.integers(0, 3), words=st.text(max_size=40))
-    def remember(self, user: int, words: str) -> None:
-        """Keep a canary."""
-        name = self.users[user]
-        fact = f"canary-{name}-{uuid.uuid4().hex} {words}"
-        kept = self.memories.of(name).remember(fact)
-        if kept:
-            self.known[name][kept] = fact
-
-    @rule(asking=st.integers(0, 3), about=st.integers(0, 3), limit=st.integers(1, 20))
-    def recall(self, asking: int, about: int, limit: int) -> None:
-        """Ask for another's."""
-        name, other = self.users[asking], self.users[about]
-        found = self.memories.of(name).recall(f"canary-{other}", limit)
-        assert {each.id for each in found} <= set(self.known[name])
-        assert len(found) == min(limit, len(self.known[name]))
-
-    @rule(asking=st.integers(0, 3), about=st.integers(0, 3))
-    def forget(self, asking: int, about: int) -> None:
-        """Try to delete another's, and one's own."""
-        name, other = self.users[asking], self.users[about]
-        for id in list(self.known[other])[:1]:
-            assert self.memories.of(name).forget(id) == (name == other)
-            if name == other:
-                del self.known[name][id]
-
-    @invariant()
-    def everybody_has_their_own(self) -> None:
-        """All of it, and nothing else."""
-        for name in self.users:
-            assert {each.id for each in self.memories.of(name).all()} == set(self.known[name])
-
-
 def test_many_users_at_random(memories: Memories) -> None:
-    Crowd.memories = memories
-    run_state_machine_as_test(
-        Crowd,
-        settings=settings(
-            max_examples=8,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        ),
-    )
+    run_crowd(memories)
     assert memories.events == []
+
+
+def test_the_longest_memory_fits_beside_the_longest_vector(postgres: Postgres, empty_database: str) -> None:
+    locked = Locked(postgres, empty_database, 2_000)
+    store = PgVectorStore("alice", locked.url, locked.key.sign("alice", 600), Embedder(2_000), 2_000)
+    noise = "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x9FFF), k=8_000)))  # nothing compresses it
+    kept = UserMemory("alice", lambda: store, lambda kind, data: None).remember(noise)
+    assert kept
+    assert [record.remembered.text for record in store.list(10)] == [noise]
+    store.close()
+    locked.admin.close()
+
+
+BAD_ROWS = {
+    "no age": """{"user_id": "alice", "data": "x"}""",
+    "garbage for an age": """{"user_id": "alice", "data": "x", "created_at": "garbage"}""",
+    "a number for an age": """{"user_id": "alice", "data": "x", "created_at": 7}""",
+    "no text": """{"user_id": "alice"}""",
+}
+
+
+@pytest.mark.parametrize("payload", BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_row_that_a_run_has_spoilt_is_listed_all_the_same(memories: Memories, payload: str) -> None:
+    alice = memories.of("alice")
+    alice.remember("likes tea")
+    with memories.store("alice")._connections.connection() as connection:
+        connection.execute(
+            "INSERT INTO memories (id, vector, payload) SELECT gen_random_uuid(), vector, %s FROM memories", [payload]
+        )
+    assert len(alice.all()) == 2
+    assert len(alice.recall("tea")) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE memories SET remembered_at = 'infinity'",
+        "INSERT INTO memories (id, vector, payload, remembered_at) "
+        "SELECT gen_random_uuid(), vector, payload, 'infinity' FROM memories",
+    ],
+)
+def test_a_run_does_not_say_how_old_a_memory_is(memories: Memories, statement: str) -> None:
+    memories.of("alice").remember("likes tea")
+    with memories.store("alice")._connections.connection() as connection, pytest.raises(InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_a_memory_without_a_vector_is_refused(memories: Memories) -> None:
+    memories.of("alice").remember("likes tea")
+    with memories.store("alice")._connections.connection() as connection, pytest.raises(NotNullViolation):
+        connection.execute("UPDATE memories SET vector = NULL")

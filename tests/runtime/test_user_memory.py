@@ -4,12 +4,19 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from crewyard_runtime.memory.may_remember import may_remember
+from crewyard_runtime import Application
+from crewyard_runtime.execution import RunRequest
+from crewyard_runtime.execution.work import make_run
+from crewyard_runtime.frameworks import load_framework
+from crewyard_runtime.memory.no_secrets import may_remember
 from crewyard_runtime.memory.records import Record, Remembered
 from crewyard_runtime.memory.user_memory import UserMemory
+from crewyard_runtime.settings import RuntimeSettings
+from pydantic import RootModel
 
 
 class Shelf:
@@ -43,6 +50,12 @@ class Shelf:
         self.fault()
         del self.records[id]
 
+    def erase(self) -> dict[str, int]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
 
 class Users:
     """Several users' memories on one shelf, and what they reported."""
@@ -54,7 +67,7 @@ class Users:
     def memory(self, user_id: str, **options: Any) -> UserMemory:
         """One user's; what is added from now on is theirs."""
         self.shelf.user_id = user_id
-        return UserMemory(user_id, self.shelf, lambda kind, data: self.events.append((kind, data)), **options)
+        return UserMemory(user_id, lambda: self.shelf, lambda kind, data: self.events.append((kind, data)), **options)
 
 
 @pytest.fixture
@@ -179,6 +192,32 @@ SECRETS = [
     "the api_key = 0123456789",
     "my password is correcthorse",
     "cy_0a1b2c3d4e5f_abcdefghijklmnopqrstuvwxyz",
+    "DATABASE_PASSWORD = s3cr3tvalue",
+    "client_secret=GOCSPX-abcdef123456",
+    "MY_API_KEY: abcdef123",
+    "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG",
+    "PGPASSWORD=hunter22",
+    'my password is "x!9a"',
+    "Pwd=abc123",
+    "pw: hunter2",
+    "my passphrase is correct4horse",
+    "Authorization: Bearer 0123456789abcdef0123",
+    "npm_a1b2c3d4e5f6g7h8i9j0k1",
+    "hf_abcdefGHIJ1234567890",
+    "SG.abcDEF123456.ghijkl7890123456",
+    "dop_v1_0123456789abcdef0123",
+    "ya29.a0AfH6SMBx1234567890",
+    "pypi-AgEIcHlwaS5vcmc1234567",
+    "m0-abcdefgh12345678",
+    "AccountKey=abcdef123456==",
+    "https://hooks.slack.com/services/T00/B00/XXXX",
+    "api-key -> abcdef12",
+    "password: hunter2",
+    "the token is abc123xyz",
+    "postgres://u:p4ss@host/db",
+    "sk-proj-abcdefgh12345678ijkl",
+    "AKIAIOSFODNN7EXAMPLE",
+    "-----BEGIN RSA PRIVATE KEY-----",
 ]
 HARMLESS = [
     "I forgot my password last week",
@@ -188,6 +227,23 @@ HARMLESS = [
     "prefers short answers",
     "sk-8 shoes",
     "order cy-2024",
+    "the password is rejected since Tuesday",
+    "The password is forgotten again",
+    "why her password is expiring",
+    "whether the token is refundable",
+    "The token is invalid",
+    "api key is missing",
+    "the pass is between Oslo and Bergen",
+    "ski pass is expired",
+    "Her secret is baking bread",
+    "rk-3588-development-board-v2",
+    "cy-press-e2e-tests-for-login",
+    "sk_learn_preprocessing_pipeline",
+    "He prefers answers in French",
+    "Wrote about billing: invoice 2024-05 is missing",
+    "the key question is price",
+    "task-force-2024-report-final",
+    "risk-based-pricing-model-2025-v2",
 ]
 
 
@@ -217,3 +273,30 @@ def test_a_hook_that_fails_keeps_nothing(users: Users) -> None:
     assert users.memory("alice", may_remember=broken).remember("x") is None
     assert users.shelf.records == {}
     assert users.events[0][0] == "memory.failed"
+
+
+def keeps_no_numbers(text: str) -> bool:
+    """What a team may say in place of the filter."""
+    return not any(letter.isdigit() for letter in text)
+
+
+def test_an_application_says_what_may_be_remembered(settings: RuntimeSettings, tmp_path: Path) -> None:
+    application = Application(
+        name="careful",
+        input=RootModel[str],
+        output=RootModel[str],
+        build="runtime.crews:build",
+        may_remember="runtime.test_user_memory:keeps_no_numbers",
+    )
+    elsewhere = settings.model_copy(update={"memory": "qdrant", "qdrant_url": "http://127.0.0.1:1"})
+    request = RunRequest(run_id="r", user_id="ada", input="x", settings={}, runtime={}, workspace=str(tmp_path))
+    events: list[tuple[str, dict[str, Any]]] = []
+    run = make_run(application, request, elsewhere, load_framework("plain"), lambda *event: events.append(event))
+    assert run.memory.remember("the code is 1234") is None
+    assert [kind for kind, _ in events] == ["memory.refused"]
+
+
+@pytest.mark.parametrize("path", ["", "module", ":function", "module:"])
+def test_a_filter_that_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="may_remember"):
+        Application(name="x", input=RootModel[str], output=RootModel[str], build="a:b", may_remember=path)

@@ -21,6 +21,7 @@ NAMES = ["my-crew", "a", "desk24", "very-long-name-for-a-crew-of-agents-x", "cre
 TEXTS = ["Answers tickets.", "Reads 100% of it & more; don't ask <why>: it's #1.", "Ünïcödé 日本語", "x" * 100]
 BROKERS = ["redis", "rabbitmq", "sqs"]
 AUTHS = ["api-keys", "oidc"]
+MEMORIES = ["pgvector", "qdrant", "mem0-cloud", "volume", "none"]
 MODELS = ["openai/gpt-4o-mini", "openai/o3", "anthropic/claude-sonnet-4-5", "ollama/llama3.2:3b", "openrouter/x/y-1"]
 
 
@@ -34,6 +35,7 @@ def _answers(seed: int) -> dict[str, str]:
         "model_strong": choose(MODELS),
         "broker": choose(BROKERS),
         "auth": choose(AUTHS),
+        "memory": choose(MEMORIES),
         "python_version": choose(["3.11", "3.12", "3.13"]),
     }
 
@@ -41,7 +43,7 @@ def _answers(seed: int) -> dict[str, str]:
 def _single_choices() -> list[dict[str, str]]:
     pairs = {"project_name": NAMES, "description": TEXTS, "model_fast": MODELS, "model_strong": MODELS}
     named = [{name: value} for name, values in pairs.items() for value in values]
-    lists = {"broker": BROKERS, "auth": AUTHS, "python_version": ["3.11", "3.12", "3.13"]}
+    lists = {"broker": BROKERS, "auth": AUTHS, "memory": MEMORIES, "python_version": ["3.11", "3.12", "3.13"]}
     return [*named, *({name: value} for name, values in lists.items() for value in values)]
 
 
@@ -91,6 +93,8 @@ def test_answers_render_a_clean_project(render: Render, answers: dict[str, str])
         ({"model_strong": "gemini/pro"}, "as the provider"),
         ({"model_strong": "openai/"}, "for example openai/gpt-4o"),
         ({"framework": "langchain"}, "Invalid choice"),
+        ({"memory": "redis"}, "Invalid choice"),
+        ({"package_name": "mem0"}, "a package that the project needs"),
         ({"python_version": "3.14"}, "Invalid choice"),
     ],
     ids=str,

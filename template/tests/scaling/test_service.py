@@ -1,37 +1,22 @@
 """This project's own application behind its gateway: it survives its worker, and no user meets another's data."""
 
 import time
-from typing import Any
 
 import httpx
 import pytest
 from crewyard_runtime import Application
-from crewyard_runtime.settings import plain
 from crewyard_runtime.testing.failures import guard
 from crewyard_runtime.testing.inputs import leaks, marked_inputs
 from crewyard_runtime.testing.model_server import ModelServer
-from crewyard_runtime.testing.plugin import with_examples
-from crewyard_runtime.testing.service import LEASE_SECONDS, OWN, Service, until
+from crewyard_runtime.testing.service import LEASE_SECONDS, Service, until
 
 AT_ONCE = 10
 
 
-@pytest.fixture
-def service(make_service: Any, application: Application) -> Service:
-    """The project's own gateway and workers; a variable that the application needs has its example."""
-    settings = plain(with_examples(application.settings))
-    fields = application.settings.model_fields
-    prefix = str(application.settings.model_config.get("env_prefix", ""))
-    needed = {
-        str(fields[name].validation_alias or f"{prefix}{name}").upper(): str(value)
-        for name, value in settings.items()
-        if fields[name].is_required()
-    }
-    made: Service = make_service(needed, program=OWN)
-    return made
-
-
-def test_a_run_survives_its_worker(service: Service, application: Application, faults: ModelServer) -> None:
+@pytest.mark.guards("F19")
+def test_a_run_survives_its_worker(own_service: Service, application: Application, faults: ModelServer) -> None:
+    service = own_service
+    service.variables["MEMORY"] = "none"  # it has tests of its own, and one on a volume takes one worker
     service.start_workers(2)
     faults.fail("slow", times=1, seconds=LEASE_SECONDS)  # so that there is a middle in which to kill
     [run_id] = service.submit(marked_inputs(application, 1)[0][1], application=application.name)
@@ -43,7 +28,10 @@ def test_a_run_survives_its_worker(service: Service, application: Application, f
     assert [attempt.status for attempt in service.attempts(run_id)] == ["lost", "succeeded"]
 
 
-def test_users_at_once_meet_no_data_of_each_other(service: Service, application: Application) -> None:
+@pytest.mark.guards("F02")
+def test_users_at_once_meet_no_data_of_each_other(own_service: Service, application: Application) -> None:
+    service = own_service
+    service.variables["MEMORY"] = "none"  # it has tests of its own, and one on a volume takes one worker
     service.start_api()
     service.start_workers(2)
     inputs = marked_inputs(application, AT_ONCE)

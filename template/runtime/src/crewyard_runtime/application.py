@@ -1,6 +1,7 @@
 """The declaration of an application: what it takes, what it gives and which function builds its agents."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -24,6 +25,8 @@ class Application:
     build: "package.module:function"; the function takes a `RunContext` and returns what is to be run (a crew, a flow).
         It is text, so that nothing of the framework is imported before a run needs it.
     settings: the variables that the team's own code needs, validated before anything starts.
+    may_remember: "package.module:function" in place of the filter that lets no keys and tokens into the memory; the
+        function takes a text and says whether it may be kept. `crewyard_runtime.memory` has the filter, to call it too.
     examples: a file of inputs, one JSON object a line, as "package/path/in/it.jsonl"; for demo and tests.
     """
 
@@ -33,15 +36,16 @@ class Application:
     build: str
     settings: type[ApplicationSettings] = ApplicationSettings
     examples: str | None = None
+    may_remember: str | None = None
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             msg = f"Application(name={self.name!r}) cannot be part of a path: use letters, digits, '.', '_' and '-'."
             raise ValueError(msg)
-        module, _, function = self.build.partition(":")
-        if not (module and function):
-            msg = f'Application(build="{self.build}") is not of the form "package.module:function".'
-            raise ValueError(msg)
+        for name, path in {"build": self.build, "may_remember": self.may_remember}.items():
+            if path is not None and not all(path.partition(":")[::2]):
+                msg = f'Application({name}="{path}") is not of the form "package.module:function".'
+                raise ValueError(msg)
 
     @property
     def build_module(self) -> str:
@@ -55,7 +59,11 @@ class Application:
 
     def load_build(self) -> Any:
         """Import and return the build function. Raises what the import raises, and AttributeError for a wrong name."""
-        return getattr(import_module(self.build_module), self.build.partition(":")[2])
+        return _load(self.build)
+
+    def load_may_remember(self) -> Callable[[str], bool] | None:
+        """Import and return that function, if there is one; raises the same."""
+        return None if self.may_remember is None else _load(self.may_remember)
 
     def example_lines(self) -> list[str]:
         """The lines of the examples file, blank ones left out; empty if the application names none."""
@@ -63,6 +71,11 @@ class Application:
             return []
         package, _, path = self.examples.partition("/")
         return [line for line in files(package).joinpath(path).read_text("utf-8-sig").split("\n") if line.strip()]
+
+
+def _load(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(import_module(module), function)
 
 
 class NoApplication(LookupError):

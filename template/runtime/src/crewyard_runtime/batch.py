@@ -21,6 +21,7 @@ from crewyard_runtime.errors import problems_of
 from crewyard_runtime.execution import Outcome, Runner
 from crewyard_runtime.jobs.claimed import ClaimedRuns
 from crewyard_runtime.jobs.keeper import Keeper
+from crewyard_runtime.jobs.memory_tokens import MemoryTokens
 from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings
 from crewyard_runtime.store import Database, intake, runs
 
@@ -57,6 +58,9 @@ class Batch:
     keep: bool = False
     worker: str = field(default_factory=lambda: f"command-{socket.gethostname()}-{os.getpid()}")
 
+    def __post_init__(self) -> None:
+        self._memory = MemoryTokens(self.database, self.settings)
+
     def run(self, lines: list[Line]) -> Iterator[dict[str, Any]]:
         """Yield one result for each line, as each ends. On an interrupt all runs are ended before it goes on."""
         with ThreadPoolExecutor(self.parallel) as pool:
@@ -91,6 +95,7 @@ class Batch:
             self.runner,
             {self.application.name: self.application},
             {self.application.name: self.application_settings},
+            self._memory,
             json_logs=False,
         )
         keeper = Keeper(self.database, claim, lease_seconds, claimed_at)

@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 
 from crewyard_runtime.guardrails.delegation import DelegationGuard
 from crewyard_runtime.limits import RunLimits
-from crewyard_runtime.memory import NoMemory
+from crewyard_runtime.memory import KnownFacts, Memory, NoMemory
 from crewyard_runtime.tools import ToolGuard
 from crewyard_runtime.usage import UsageMeter
 
@@ -47,6 +47,7 @@ class RunContext(Generic[SettingsT, InputT]):
     deadline: when the run is killed, as an aware datetime.
     workspace: a directory of this run alone, removed at its end.
     memory: what is remembered about this user; no call takes a user id.
+    known: what of it fits this run's input, which agents are told unasked.
     """
 
     id: str
@@ -59,11 +60,12 @@ class RunContext(Generic[SettingsT, InputT]):
     workspace: Path
     make_llm: Callable[["RunContext[Any, Any]", str], Any] = field(repr=False)
     report: Callable[[str, dict[str, Any]], None] = field(repr=False)
-    memory: NoMemory = field(default_factory=NoMemory, repr=False)
+    memory: Memory = field(default_factory=NoMemory, repr=False)
     with_tools: bool = True
 
     def __post_init__(self) -> None:
         self.usage = UsageMeter()
+        self.known = KnownFacts(self.memory, self.input, self.limits.memory_tokens, self.report)
         self.tool_guard = ToolGuard(self.limits)
         self.delegations = DelegationGuard(self.limits.delegations_in_a_row)
         self.stopped: Exception | None = None

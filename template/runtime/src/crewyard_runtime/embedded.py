@@ -17,6 +17,7 @@ no server, and Ctrl-C in the terminal stops it under its users.
 
 import contextlib
 import fcntl
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -32,6 +33,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,13 @@ def postgres(directory: Path) -> Iterator[str]:
     """
     with _shared(_Postgres(directory)) as url:
         yield url
+
+
+def memory_url(url: str) -> str:
+    """The URL of the memory's own role on the embedded Postgres; its password tells nothing about the superuser's."""
+    parts = urllib.parse.urlsplit(url)
+    password = hashlib.sha256(f"memory {parts.password}".encode()).hexdigest()
+    return f"postgresql://crewyard_memory:{password}@{parts.hostname}:{parts.port}{parts.path}"
 
 
 @contextlib.contextmanager

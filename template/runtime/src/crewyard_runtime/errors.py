@@ -69,6 +69,12 @@ def problems_of(error: ValidationError, whole: str) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or whole}: {each['msg']}" for each in error.errors())
 
 
+def error_line(error: BaseException) -> str:
+    """One line that tells an error: its type, and the first line of what caused it."""
+    cause = error.__cause__ or error
+    return f"{type(error).__name__}: {text_of(cause).strip().partition(chr(10))[0][:300]}"
+
+
 def text_of(error: BaseException) -> str:
     """The text of an exception, also of one that fails while it is told."""
     try:

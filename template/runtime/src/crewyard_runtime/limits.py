@@ -28,3 +28,10 @@ class RunLimits(BaseModel):
     max_cost_usd: float = Field(
         default=1.0, gt=0, description="US dollars a run may cost, where the model's price is known"
     )
+    recall_seconds: float = Field(default=0.3, gt=0, le=60, description="seconds a run waits for what is remembered")
+    remember_seconds: float = Field(
+        default=5, gt=0, le=60, description="seconds a run waits until what it remembers, lists or forgets is done"
+    )
+    memory_tokens: int = Field(
+        default=500, ge=0, le=100_000, description="tokens of what is known about the user that agents are told unasked"
+    )

@@ -24,6 +24,14 @@ PROVIDERS = {
 }
 
 
+# Those that serve embeddings by OpenAI's protocol, and where.
+EMBEDDING_PROVIDERS = {
+    "openai": "https://api.openai.com/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "ollama": "http://localhost:11434/v1",
+}
+
+
 def split_model(model: str) -> tuple[str, str]:
     """("openai", "gpt-4o") for "openai/gpt-4o"; a name without a provider is OpenAI's. Raises ValueError."""
     provider, slash, name = model.partition("/")

@@ -14,9 +14,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from crewyard_runtime.embedded import memory_url
 from crewyard_runtime.identity import USER_ID
 from crewyard_runtime.limits import RunLimits
-from crewyard_runtime.providers import PROVIDERS, split_model
+from crewyard_runtime.providers import EMBEDDING_PROVIDERS, PROVIDERS, split_model
 
 PLATFORM_FILE = "platform.toml"
 
@@ -33,7 +34,17 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _embedding_model(model: str) -> str:
+    provider = split_model(model)[0]
+    if provider not in EMBEDDING_PROVIDERS:
+        known = ", ".join(EMBEDDING_PROVIDERS)
+        msg = f"{provider} serves no embeddings; there is {known}, and any server that EMBEDDING_BASE_URL names"
+        raise ValueError(msg)
+    return model
+
+
 Model = Annotated[str, AfterValidator(_known_model)]
+EmbeddingModel = Annotated[str, AfterValidator(_embedding_model)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 
 
@@ -138,6 +149,42 @@ class RuntimeSettings(ApplicationSettings):
         examples=["30"],
     )
     limits: RunLimits = Field(default=RunLimits(), description="the limits of a run")
+    memory: Literal["pgvector", "qdrant", "mem0-cloud", "volume", "none"] = Field(
+        default="none", description="where it is kept what is known about users"
+    )
+    memory_database_url: SecretStr | None = Field(
+        default=None,
+        description="the same Postgres as DATABASE_URL, for the role of the memory",
+        examples=["postgresql://crew_memory:password@localhost/crew"],
+    )
+    qdrant_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="the Qdrant server", examples=["http://localhost:6333"]
+    )
+    qdrant_api_key: SecretStr | None = Field(default=None, description="key of the Qdrant server")
+    mem0_api_key: SecretStr | None = Field(default=None, description="key of Mem0's cloud", examples=["m0-..."])
+    mem0_url: str = Field(
+        default="https://api.mem0.ai", pattern=r"^https?://", description="another server that speaks Mem0's protocol"
+    )
+    memory_dir: Path | None = Field(
+        default=None, description="the mounted directory of the memory", examples=["/var/lib/my-crew/memory"]
+    )
+    embedding_model: EmbeddingModel = Field(
+        default="openai/text-embedding-3-small",
+        description="the model that makes vectors of what is remembered",
+        examples=["openai/text-embedding-3-small"],
+    )
+    embedding_dimensions: int = Field(
+        default=1_536, ge=1, le=2_000, description="dimensions of its vectors", examples=["1536"]
+    )
+    embedding_base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="another server of embeddings that speaks OpenAI's protocol",
+        examples=["http://localhost:8080/v1"],
+    )
+    embedding_api_key: SecretStr | None = Field(
+        default=None, description="key for the embeddings, where it is not the provider's own"
+    )
 
     def model(self, role: str) -> str:
         """The model of a role. Raises ValueError for another role than "fast" or "strong"."""
@@ -145,6 +192,31 @@ class RuntimeSettings(ApplicationSettings):
             msg = f'run.llm("{role}"): a project has two models, "fast" and "strong".'
             raise ValueError(msg)
         return self.model_fast if role == "fast" else self.model_strong
+
+    def on_embedded(self, database_url: str) -> Self:
+        """These settings on the embedded Postgres: the memory has a role of its own there.
+
+        It stands in for a server of the memory that is not named; for a directory that is not, nothing does.
+        """
+        memory = "pgvector" if self.memory in ("qdrant", "mem0-cloud") and not self.memory_server() else self.memory
+        if memory == "volume" and self.memory_dir is None:
+            memory = "none"
+        url = self.memory_database_url or SecretStr(memory_url(database_url))
+        return self.model_copy(update={"memory": memory, "memory_database_url": url if memory == "pgvector" else None})
+
+    def memory_server(self) -> object:
+        """What names the place of the memory: a URL, a key or a directory; None if it is not set."""
+        return {
+            "pgvector": self.memory_database_url,
+            "qdrant": self.qdrant_url,
+            "mem0-cloud": self.mem0_api_key,
+            "volume": self.memory_dir,
+            "none": None,
+        }[self.memory]
+
+    def embedding_key(self) -> SecretStr | None:
+        """The key for the embedding model, if one is set."""
+        return self.embedding_api_key or self.api_key(self.embedding_model)
 
     def api_key(self, model: str) -> SecretStr | None:
         """The key for a model's provider, if it is set."""
@@ -207,6 +279,8 @@ class ServiceSettings(ApplicationSettings):
     )
     sweep_seconds: float = Field(default=1, gt=0, le=60, description="seconds between two looks for lost runs")
     retention_days: float = Field(default=30, gt=0, description="days that ended runs are kept")
+    memory_retention_days: float = Field(default=365, gt=0, description="days that memories are kept")
+    workers: int = Field(default=1, ge=1, description="workers of the whole service; a memory on a volume takes one")
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from crewyard_runtime import embedded
 from crewyard_runtime.children import Child, Children, Interrupts, Show
 from crewyard_runtime.errors import NotReady
-from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.memory.access import migration
+from crewyard_runtime.settings import RuntimeSettings, ServiceSettings
 from crewyard_runtime.store import Database
 
 HOST = "127.0.0.1"
@@ -24,9 +25,10 @@ READY_SECONDS = 120
 
 @dataclass(frozen=True)
 class Stack:
-    """A service that is ready. url: of its gateway."""
+    """A service that is ready. url: of its gateway. settings: of its runs."""
 
     url: str
+    settings: RuntimeSettings
     database: Database
     children: Children
     workers: list[Child]
@@ -56,6 +58,7 @@ def check_port(port: int) -> None:
 @contextmanager
 def serve(
     service: ServiceSettings,
+    settings: RuntimeSettings,
     directory: Path,
     overrides: dict[str, Any],
     *,
@@ -63,7 +66,7 @@ def serve(
     workers: int,
     show: Show | None = None,
 ) -> Iterator[Stack]:
-    """A service of the project whose settings are `service`, until the block ends; on its way out all of it ends.
+    """A service of the project that has these settings, until the block ends; on its way out all of it ends.
 
     directory: where the embedded servers keep their data, for those that `service` does not name. overrides: settings
     that the gateway and the workers get above all sources. show: see Children. Raises NotReady.
@@ -71,10 +74,10 @@ def serve(
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         try:
-            urls = _servers(stack, service, directory)
+            urls, settings = _servers(stack, service, settings, directory)
             database = Database(urls["DATABASE_URL"])
             stack.callback(database.close)
-            database.migrate()
+            database.migrate(migration(settings))
         except embedded.ServerNotStarted as error:
             raise NotReady(str(error)) from error
         except SQLAlchemyError as error:
@@ -88,19 +91,25 @@ def serve(
         # Asked of themselves: on its port there could be somebody else.
         for child, words in [(gateway, "Uvicorn running on"), *((worker, " is ready for ") for worker in made)]:
             children.wait_until(partial(child.has_said, words), READY_SECONDS, f"the start of {child.name}")
-        yield Stack(f"http://{HOST}:{port}", database, children, made)
+        yield Stack(f"http://{HOST}:{port}", settings, database, children, made)
 
 
-def _servers(stack: ExitStack, service: ServiceSettings, directory: Path) -> dict[str, str]:
-    """The variables that name the servers; those that are not named in the settings are started."""
+def _servers(
+    stack: ExitStack, service: ServiceSettings, settings: RuntimeSettings, directory: Path
+) -> tuple[dict[str, str], RuntimeSettings]:
+    """The variables that name the servers, and the settings on them; what is not named in the settings is started."""
     urls = {}
     if service.database_url is not None:
         urls["DATABASE_URL"] = service.database_url.get_secret_value()
     else:
         urls["DATABASE_URL"] = stack.enter_context(embedded.postgres(directory))
+        settings = settings.on_embedded(urls["DATABASE_URL"])
+    urls["MEMORY"] = settings.memory
+    if settings.memory_database_url is not None:
+        urls["MEMORY_DATABASE_URL"] = settings.memory_database_url.get_secret_value()
     if service.broker_url is None:
         urls["BROKER"], urls["BROKER_URL"] = "redis", stack.enter_context(embedded.valkey(directory))
-    return urls
+    return urls, settings
 
 
 def _variables(settings: dict[str, Any]) -> dict[str, str]:

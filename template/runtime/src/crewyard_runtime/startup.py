@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import SecretStr, ValidationError
@@ -16,12 +17,20 @@ from pydantic_settings import BaseSettings
 from crewyard_runtime import embedded
 from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
 from crewyard_runtime.frameworks import FRAMEWORKS
+from crewyard_runtime.memory.backends import load_backend
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.settings import PLATFORM_FILE, ApplicationSettings, RuntimeSettings, ServiceSettings, find_project
 
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = {"redis": ("redis", "rediss"), "rabbitmq": ("amqp", "amqps"), "sqs": ("sqs",)}
 EXAMPLES = {"amqp": "amqp://user:password@localhost:5672//", "sqs": "sqs://"}
+# What names the place of each memory.
+MEMORY_VARIABLES = {
+    "pgvector": "MEMORY_DATABASE_URL",
+    "qdrant": "QDRANT_URL",
+    "mem0-cloud": "MEM0_API_KEY",
+    "volume": "MEMORY_DIR",
+}
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
@@ -73,7 +82,10 @@ def examine(
     if isinstance(settings, RuntimeSettings):
         problems += [*_model_problems(settings), *_directory_problems(settings), *_framework_problems(settings)]
     if isinstance(service, ServiceSettings):
-        problems += _service_problems(service, not _may_embed() if servers is None else servers)
+        needed = not _may_embed() if servers is None else servers
+        problems += _service_problems(service, needed)
+        if isinstance(settings, RuntimeSettings):
+            problems += _memory_problems(settings, service, needed)
     problems += _missing_distributions()
     return Startup(
         settings if isinstance(settings, RuntimeSettings) else None,
@@ -84,14 +96,36 @@ def examine(
     )
 
 
-def examine_database() -> Startup:
-    """Read and validate what the commands need that only look into the store: no model, application or broker."""
+def examine_database(memory: bool = False) -> Startup:
+    """Read and validate what the commands need that only look into the store: no model, application or broker.
+
+    memory: whether it is looked for too, where it is kept what is known about users.
+    """
     problems = list(_unreadable_files())
-    service = None if problems else _load(ServiceSettings, problems, {})
+    if problems:
+        return Startup(None, None, {}, {}, problems)
+    settings, service = _load(RuntimeSettings, problems, {}), _load(ServiceSettings, problems, {})
     if isinstance(service, ServiceSettings):
-        problems += _url_problems("DATABASE_URL", service.database_url, POSTGRES_SCHEMES, not _may_embed())
-        return Startup(None, service, {}, {}, problems)
-    return Startup(None, None, {}, {}, problems)
+        problems += _url_problems(ServiceSettings, "DATABASE_URL", service, POSTGRES_SCHEMES, not _may_embed())
+        if memory and isinstance(settings, RuntimeSettings):
+            problems += _memory_place_problems(settings, service, not _may_embed())
+    return Startup(
+        settings if isinstance(settings, RuntimeSettings) else None,
+        service if isinstance(service, ServiceSettings) else None,
+        {},
+        {},
+        problems,
+    )
+
+
+def examine_memory(settings: RuntimeSettings) -> Iterator[Problem]:
+    """Ask the place of the memory, if one is named: whether each user's is locked, and fits the embeddings.
+
+    Raises what its client raises, if it cannot be asked.
+    """
+    if settings.memory != "none" and settings.memory_server():
+        for problem in load_backend(settings).problems(settings):
+            yield Problem(MEMORY_VARIABLES[settings.memory], problem)
 
 
 def _may_embed() -> bool:
@@ -229,26 +263,98 @@ def _framework_problems(settings: RuntimeSettings) -> Iterator[Problem]:
 
 
 def _service_problems(service: ServiceSettings, servers: bool) -> Iterator[Problem]:
-    yield from _url_problems("DATABASE_URL", service.database_url, POSTGRES_SCHEMES, servers)
-    yield from _url_problems("BROKER_URL", service.broker_url, BROKER_SCHEMES[service.broker], servers)
+    yield from _url_problems(ServiceSettings, "DATABASE_URL", service, POSTGRES_SCHEMES, servers)
+    yield from _url_problems(ServiceSettings, "BROKER_URL", service, BROKER_SCHEMES[service.broker], servers)
     if service.auth == "oidc":
         for name in ("oidc_issuer", "oidc_audience"):
             if getattr(service, name) is None:
-                field = ServiceSettings.model_fields[name]
-                example = (field.examples or [""])[0]
-                yield Problem(name.upper(), f"is not set ({field.description})", f"{name.upper()}={example}")
+                yield _not_set(ServiceSettings, name.upper())
 
 
-def _url_problems(variable: str, url: SecretStr | None, schemes: tuple[str, ...], needed: bool) -> Iterator[Problem]:
-    field = ServiceSettings.model_fields[variable.lower()]
+def _memory_problems(settings: RuntimeSettings, service: ServiceSettings, servers: bool) -> Iterator[Problem]:
+    yield from _memory_place_problems(settings, service, servers)
+    if settings.memory == "volume":
+        yield from _volume_problems(settings, service)
+    if settings.memory not in ("none", "mem0-cloud"):
+        yield from _embedding_problems(settings)
+
+
+def _memory_place_problems(settings: RuntimeSettings, service: ServiceSettings, servers: bool) -> Iterator[Problem]:
+    if settings.memory == "pgvector":
+        # What is on the embedded server has its role there.
+        needed = servers or service.database_url is not None
+        yield from _url_problems(RuntimeSettings, "MEMORY_DATABASE_URL", settings, POSTGRES_SCHEMES, needed)
+        yield from _same_place_problems(settings, service)
+    elif settings.memory != "none" and servers and not settings.memory_server():
+        yield _not_set(RuntimeSettings, MEMORY_VARIABLES[settings.memory])
+
+
+def _same_place_problems(settings: RuntimeSettings, service: ServiceSettings) -> Iterator[Problem]:
+    """The memory is in the database of the runs, for another role."""
+    mine, whole = _parts(settings.memory_database_url), _parts(service.database_url)
+    if mine is None or whole is None:
+        return
+    name = "MEMORY_DATABASE_URL"
+    if not mine.username or mine.username == whole.username:
+        wrong = "names no user" if not mine.username else "names the user of DATABASE_URL, who owns the tables"
+        yield Problem(name, f"{wrong}: the memory needs a role of its own, which `migrate` makes")
+    if mine.path != whole.path:
+        yield Problem(name, f"names the database {mine.path[1:]!r}, and DATABASE_URL {whole.path[1:]!r}: name the same")
+
+
+def _parts(url: SecretStr | None) -> SplitResult | None:
+    """The parts of a URL; None if it is none, or its port is not."""
+    try:
+        parts = urlsplit(url.get_secret_value() if url else "")
+        return parts if parts.port is not None or parts.scheme else None
+    except ValueError:
+        return None
+
+
+def _volume_problems(settings: RuntimeSettings, service: ServiceSettings) -> Iterator[Problem]:
+    if settings.framework != "crewai":
+        yield Problem("MEMORY", "volume is CrewAI's own store, and the framework is another", "MEMORY=pgvector")
+    if service.workers > 1:
+        yield Problem(
+            "WORKERS",
+            f"is {service.workers}, and a memory on a volume takes one worker; pgvector takes more",
+            "WORKERS=1",
+        )
+
+
+def _embedding_problems(settings: RuntimeSettings) -> Iterator[Problem]:
+    provider = PROVIDERS[split_model(settings.embedding_model)[0]]
+    if provider.key and not settings.embedding_base_url and settings.embedding_key() is None:
+        yield Problem(
+            "EMBEDDING_API_KEY",
+            f"is not set, nor {provider.key} (the key for {settings.embedding_model}, by which memories are found)",
+            f"EMBEDDING_API_KEY={provider.example}",
+        )
+
+
+def _not_set(model: type[ApplicationSettings], variable: str, example: str = "") -> Problem:
+    field = model.model_fields[variable.lower()]
+    shown = example or (field.examples or [""])[0]
+    return Problem(variable, f"is not set ({field.description})", f"{variable}={shown}")
+
+
+def _url_problems(
+    model: type[ApplicationSettings],
+    variable: str,
+    settings: ApplicationSettings,
+    schemes: tuple[str, ...],
+    needed: bool,
+) -> Iterator[Problem]:
+    url: SecretStr | None = getattr(settings, variable.lower())
     if url is None:
         if needed:
-            example = EXAMPLES.get(schemes[0], (field.examples or [""])[0])
-            yield Problem(variable, f"is not set ({field.description})", f"{variable}={example}")
+            yield _not_set(model, variable, EXAMPLES.get(schemes[0], ""))
         return
     scheme = url.get_secret_value().partition("://")[0]
     if scheme not in schemes:
         yield Problem(variable, f"begins with {scheme[:20]!r} and must be a URL of {' or '.join(schemes)}")
+    elif schemes == POSTGRES_SCHEMES and _parts(url) is None:
+        yield Problem(variable, "is no URL: its port is no number from 0 to 65535")
 
 
 def _missing_distributions() -> Iterator[Problem]:

@@ -59,16 +59,16 @@ def _batch(arguments: argparse.Namespace, startup: Startup) -> int:
     except (NoApplication, NoInput) as error:
         print(error, file=sys.stderr)
         return EX_USAGE
-    runner = Runner(startup.settings, list(startup.applications.values()))
     settings = startup.application_settings[application.name]
     try:
-        with open_database(startup.service, arguments.parallel + 2) as database:
+        with open_database(startup.service, startup.settings, arguments.parallel + 2) as opened:
+            runner = Runner(opened.settings, list(startup.applications.values()))
             runner.start()
             batch = Batch(
-                database,
+                opened.database,
                 runner,
                 application,
-                startup.settings,
+                opened.settings,
                 settings,
                 parallel=arguments.parallel,
                 with_tools=not arguments.no_tools,

@@ -1,9 +1,13 @@
 """The command `check`, and the table by which every command refuses to start."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
-from crewyard_runtime.startup import EX_CONFIG, Startup, examine
+from crewyard_runtime.errors import error_line
+from crewyard_runtime.startup import EX_CONFIG, MEMORY_VARIABLES, Problem, Startup, examine, examine_memory
+
+UNASKED = "the memory cannot be asked whether it is locked, so mend this, or run `migrate` if its role is not made yet"
 
 
 def add_commands(commands: Any) -> None:
@@ -13,17 +17,35 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    startup = examine()
+    startup = _with_memory(examine())
     if startup.problems:
         return refuse(startup)
     assert startup.settings is not None
     names = ", ".join(startup.applications)
     print(f"ready: {names} on {startup.settings.model_fast} and {startup.settings.model_strong}")
     assert startup.service is not None
-    servers = {"DATABASE_URL": startup.service.database_url, "BROKER_URL": startup.service.broker_url}
-    if unset := [name for name, url in servers.items() if url is None]:
-        print(f"not set: {' and '.join(unset)}; embedded servers stand in here, and production must name its own")
+    servers: dict[str, object] = {
+        "DATABASE_URL": startup.service.database_url,
+        "BROKER_URL": startup.service.broker_url,
+    }
+    if startup.settings.memory != "none":
+        servers[MEMORY_VARIABLES[startup.settings.memory]] = startup.settings.memory_server()
+    if unset := [name for name, place in servers.items() if place is None]:
+        names = " and ".join(filter(None, [", ".join(unset[:-1]), unset[-1]]))
+        print(f"not set: {names}; embedded servers stand in here, and production must name its own")
     return 0
+
+
+def _with_memory(startup: Startup) -> Startup:
+    """What was found, and what is found at the place of the memory, if all else is as it must be."""
+    if startup.problems or startup.settings is None:
+        return startup
+    try:
+        problems = list(examine_memory(startup.settings))
+    except Exception as error:
+        name = MEMORY_VARIABLES[startup.settings.memory]
+        problems = [Problem(name, f"{UNASKED}: {error_line(error)}")]
+    return replace(startup, problems=problems)
 
 
 def refuse(startup: Startup) -> int:

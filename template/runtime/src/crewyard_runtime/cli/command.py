@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from crewyard_runtime.errors import NotReady
+from crewyard_runtime.privacy import keep_private
 
 EX_INTERRUPTED = 130
 # The module of each command, so that one is not kept waiting by what the others need.
@@ -23,11 +24,13 @@ COMMANDS = {
     "prune": "service",
     "runs": "runs",
     "keys": "keys",
+    "memory": "memory",
 }
 
 
 def run_command() -> NoReturn:
     """Run the command line and exit."""
+    keep_private()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("crewyard").setLevel(logging.INFO)
     parser = argparse.ArgumentParser(description="Runs this project's agents.", allow_abbrev=False)

@@ -14,7 +14,6 @@ from typing import Any
 from crewyard_runtime import embedded
 from crewyard_runtime.cli.check import refuse
 from crewyard_runtime.errors import NotReady
-from crewyard_runtime.execution.processes import keep_private
 from crewyard_runtime.startup import examine
 
 EX_USAGE = 2
@@ -28,6 +27,10 @@ SETTINGS = {
     "database_url": None,
     "grace_seconds": 1,
     "lease_seconds": 2,
+    "mem0_api_key": None,
+    "memory_database_url": None,
+    "memory_dir": None,
+    "qdrant_url": None,
     "requests_per_minute": 1_000_000,
 }
 
@@ -50,7 +53,6 @@ def _demo(arguments: argparse.Namespace) -> int:
     from crewyard_runtime.testing.model_server import ModelServer
     from crewyard_runtime.testing.schema import UnsupportedSchema
 
-    keep_private()
     if not embedded.available():
         msg = "the demo needs the servers of the `dev` group, which an image for production lacks: run it in a project"
         raise NotReady(msg)
@@ -60,7 +62,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         places = {"writable_dir": place / "writable", "tmpdir": place}
         overrides = {**SETTINGS, **model_server_settings(server.url), **places}
         startup = examine(overrides, servers=False)
-        if startup.problems or startup.service is None:
+        if startup.problems or startup.service is None or startup.settings is None:
             return refuse(startup)
         try:
             application = find_application(arguments.application)
@@ -70,7 +72,8 @@ def _demo(arguments: argparse.Namespace) -> int:
             return EX_USAGE
         _say(f"starting Postgres, Valkey, a model server, the gateway and {WORKERS} workers ...")
         try:
-            with serve(startup.service, place, overrides, port=embedded.free_port(), workers=WORKERS) as stack:
+            chosen = (startup.service, startup.settings)
+            with serve(*chosen, place, overrides, port=embedded.free_port(), workers=WORKERS) as stack:
                 demo = Demo(stack, server, application, _say)
                 succeeded = demo.run(lines)
         except HTTPError as error:

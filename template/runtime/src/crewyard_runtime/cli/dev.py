@@ -6,8 +6,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from crewyard_runtime.cli.check import refuse
-from crewyard_runtime.cli.database import data_directory
-from crewyard_runtime.execution.processes import keep_private
+from crewyard_runtime.cli.database import data_directory, stands_in
 from crewyard_runtime.providers import PROVIDERS
 from crewyard_runtime.startup import Startup, examine, examine_database
 from crewyard_runtime.terminal import printable, readable_log
@@ -53,9 +52,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     from crewyard_runtime.stack import check_port, model_server_settings, serve
     from crewyard_runtime.testing.model_server import ModelServer
 
-    keep_private()
     check_port(arguments.port)
-    notes, overrides = [], {}
+    notes: list[str] = []
+    overrides: dict[str, Any] = {"workers": arguments.workers}
     chosen = examine_database().service
     if chosen is not None and chosen.auth == "oidc":
         overrides["auth"] = "api-keys"
@@ -67,13 +66,22 @@ def _serve(arguments: argparse.Namespace) -> int:
             overrides |= model_server_settings(server.url)
             notes.append("No model key is set, so a model server stands in for the provider: its answers are made up.")
             startup = examine(overrides)
-        if startup.problems or startup.service is None:
+        if startup.problems or startup.service is None or startup.settings is None:
             return refuse(startup)
         data = data_directory()
         print(f"starting a gateway and {arguments.workers} worker{'s'[: arguments.workers - 1]} ...", flush=True)
         service = stack.enter_context(
-            serve(startup.service, data, overrides, port=arguments.port, workers=arguments.workers, show=_show)
+            serve(
+                startup.service,
+                startup.settings,
+                data,
+                overrides,
+                port=arguments.port,
+                workers=arguments.workers,
+                show=_show,
+            )
         )
+        notes += filter(None, [stands_in(startup.settings, service.settings)])
         try:
             key = make_key(service.database, data / KEY_FILE)
             print("\n".join(["", *notes, *first_steps(service, key, startup.applications), ""]), flush=True)

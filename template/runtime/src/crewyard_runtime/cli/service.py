@@ -2,15 +2,17 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from crewyard_runtime import logs
 from crewyard_runtime.application import Application
 from crewyard_runtime.cli.check import refuse
-from crewyard_runtime.cli.database import connect, open_database
-from crewyard_runtime.errors import NotReady
-from crewyard_runtime.execution.processes import keep_private
-from crewyard_runtime.startup import EX_CONFIG, examine, examine_database
+from crewyard_runtime.cli.database import Opened, connect, open_database
+from crewyard_runtime.errors import NotReady, error_line
+from crewyard_runtime.memory.access import migration
+from crewyard_runtime.memory.backends import NotPossible, held_by_worker, load_backend
+from crewyard_runtime.startup import EX_CONFIG, examine, examine_database, examine_memory
 from crewyard_runtime.store import Database, SchemaBehind, audit, rates, runs
 
 APP_FACTORY = "crewyard_runtime.api.app:create_app"
@@ -27,7 +29,7 @@ def add_commands(commands: Any) -> None:
     worker.set_defaults(command=work)
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.set_defaults(command=_migrate)
-    prune = commands.add_parser("prune", help="delete runs that ended longer ago than RETENTION_DAYS")
+    prune = commands.add_parser("prune", help="delete runs and memories older than their RETENTION_DAYS")
     prune.set_defaults(command=_prune)
 
 
@@ -37,7 +39,6 @@ def serve_api(
     """Serve until a signal ends it. applications: in place of the project's own; the factory makes its own of them."""
     from crewyard_runtime.api.server import serve
 
-    keep_private()
     startup = examine(applications=applications, servers=True)
     if startup.problems or startup.service is None:
         return refuse(startup)
@@ -52,7 +53,6 @@ def work(arguments: argparse.Namespace, applications: dict[str, Application] | N
     from crewyard_runtime.execution import RunnerNotReady
     from crewyard_runtime.jobs.worker import Worker
 
-    keep_private()
     startup = examine(applications=applications, servers=True)
     if startup.problems or startup.settings is None or startup.service is None or startup.service.database_url is None:
         return refuse(startup)
@@ -66,35 +66,70 @@ def work(arguments: argparse.Namespace, applications: dict[str, Application] | N
         print(error, file=sys.stderr)
         return EX_CONFIG
     try:
-        Worker(startup.settings, startup.service, database, startup.applications, startup.application_settings).run()
-    except (RunnerNotReady, OSError) as error:
+        if problems := list(examine_memory(startup.settings)):
+            return refuse(replace(startup, problems=problems))
+    except Exception as error:
+        print(
+            f"the memory cannot be asked, and runs go on without it until it can: {error_line(error)}", file=sys.stderr
+        )
+    settings = startup.settings
+    try:
+        with held_by_worker(settings):
+            Worker(settings, startup.service, database, startup.applications, startup.application_settings).run()
+    except (RunnerNotReady, NotPossible, OSError) as error:
         raise NotReady(str(error)) from error
     return 0
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    startup = examine_database()
-    if startup.problems or startup.service is None:
+    from sqlalchemy.exc import ProgrammingError
+
+    startup = examine_database(memory=True)
+    if startup.problems or startup.service is None or startup.settings is None:
         return refuse(startup)
-    with connect(startup.service) as database:
-        print(f"the database is at version {database.migrate()}")
+    with connect(startup.service, startup.settings) as opened:
+        try:
+            print(f"the database is at version {opened.database.migrate(migration(opened.settings))}")
+        except ProgrammingError as error:
+            msg = (
+                f"the database refused: {error.orig}. The memory needs the extension `vector` and the role that "
+                "MEMORY_DATABASE_URL names; an administrator of the database may make both, then run this again."
+            )
+            raise NotReady(msg) from error
     return 0
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    startup = examine_database()
-    if startup.problems or startup.service is None:
+    startup = examine_database(memory=True)
+    if startup.problems or startup.service is None or startup.settings is None:
         return refuse(startup)
-    days, pruned = startup.service.retention_days, 0
-    with open_database(startup.service) as database:
-        while True:
-            with database.transaction() as tx:
-                batch = runs.prune(tx, days)
-            pruned += batch
-            if not batch:
-                break
-        with database.transaction() as tx:
-            rates.forget(tx)
-            audit.record(tx, "cli", "runs.pruned", f"{pruned} runs older than {days:g} days")
-    print(f"{pruned} runs that ended more than {days:g} days ago were deleted")
+    with open_database(startup.service, startup.settings) as opened:
+        _prune_runs(opened.database, startup.service.retention_days)
+        if opened.settings.memory != "none":
+            _prune_memories(opened, startup.service.memory_retention_days)
     return 0
+
+
+def _prune_runs(database: Database, days: float) -> None:
+    pruned = 0
+    while True:
+        with database.transaction() as tx:
+            batch = runs.prune(tx, days)
+        pruned += batch
+        if not batch:
+            break
+    with database.transaction() as tx:
+        rates.forget(tx)
+        audit.record(tx, "cli", "runs.pruned", f"{pruned} runs older than {days:g} days")
+    print(f"{pruned} runs that ended more than {days:g} days ago were deleted")
+
+
+def _prune_memories(opened: Opened, days: float) -> None:
+    try:
+        pruned = load_backend(opened.settings).prune(opened.settings, opened.database.engine, days)
+    except NotPossible as error:
+        print(error)
+        return
+    with opened.database.transaction() as tx:
+        audit.record(tx, "cli", "memory.pruned", f"{pruned} memories older than {days:g} days")
+    print(f"{pruned} memories that are older than {days:g} days were deleted")

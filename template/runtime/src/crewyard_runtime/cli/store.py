@@ -17,9 +17,9 @@ def on_store(command: StoreCommand) -> Callable[[argparse.Namespace], int]:
 
     def run(arguments: argparse.Namespace) -> int:
         startup = examine_database()
-        if startup.problems or startup.service is None:
+        if startup.problems or startup.service is None or startup.settings is None:
             return refuse(startup)
-        with open_database(startup.service) as database:
-            return command(arguments, database, startup.service)
+        with open_database(startup.service, startup.settings) as opened:
+            return command(arguments, opened.database, startup.service)
 
     return run

@@ -13,6 +13,7 @@ Status = Literal["succeeded", "failed", "timed_out", "cancelled"]
 class RunRequest(BaseModel):
     """One run to be done. `settings` and `runtime` are the validated settings with their secrets.
 
+    memory_token: opens the memory of this user, where it has a lock of that kind.
     held_since: when its lease began, by `time.monotonic`, which all processes of a machine share.
     """
 
@@ -22,6 +23,7 @@ class RunRequest(BaseModel):
     input: dict[str, Any] | list[Any] | str | int | float | bool | None
     settings: dict[str, Any] = Field(repr=False)
     runtime: dict[str, Any] = Field(repr=False)
+    memory_token: str | None = Field(default=None, repr=False)
     workspace: str = ""
     deadline: float = 0
     with_tools: bool = True

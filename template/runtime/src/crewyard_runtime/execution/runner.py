@@ -22,6 +22,7 @@ from crewyard_runtime.execution.messages import Failure, Hello, Message, Outcome
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.execution.workspace import Workspaces
 from crewyard_runtime.frameworks import QUIET, framework_module
+from crewyard_runtime.memory.backends import BACKENDS
 from crewyard_runtime.settings import RuntimeSettings, plain
 
 OnEvent = Callable[[str, str, dict[str, Any]], None]
@@ -57,7 +58,9 @@ class Runner:
         """The modules that the fork server imports before it forks."""
         builds = [application.build_module for application in self._applications]
         return [
+            "crewyard_runtime.execution.private",
             framework_module(self._settings.framework),
+            *(BACKENDS[self._settings.memory][1] if self._settings.memory != "none" else []),
             "crewyard_runtime.execution.child",
             *dict.fromkeys(builds),
             "crewyard_runtime.execution.preloaded",

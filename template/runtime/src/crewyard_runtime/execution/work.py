@@ -13,6 +13,7 @@ from crewyard_runtime.context import RunContext
 from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, error_chain, problems_of, text_of
 from crewyard_runtime.execution.messages import Failure, Outcome, RunRequest
 from crewyard_runtime.frameworks import Framework, load_framework
+from crewyard_runtime.memory.opening import open_memory
 from crewyard_runtime.settings import RuntimeSettings
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -63,6 +64,7 @@ def make_run(
         workspace=Path(request.workspace),
         make_llm=lambda run, role: framework.make_llm(run, settings, role),
         report=report,
+        memory=open_memory(settings, request.user_id, request.memory_token, report, application.load_may_remember()),
         with_tools=request.with_tools,
     )
 

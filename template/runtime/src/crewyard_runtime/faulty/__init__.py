@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,23 +26,30 @@ if TYPE_CHECKING:
 
 
 class Order(BaseModel):
-    """What the run is to do. seconds: for how long it calls the model, every `tick` seconds."""
+    """What the run is to do. seconds: for how long it calls the model, every `tick` seconds.
+
+    where: what remembers or recalls the text; a fork is a process that has a copy of the run's.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(default="", max_length=10_000)
     seconds: float = Field(default=0, ge=0, le=600)
     tick: float = Field(default=0.1, gt=0)
-    then: Literal["succeed", "fail", "kill_itself", "kill_its_worker", "look_around", "talk"] = "succeed"
+    then: Literal["succeed", "fail", "kill_itself", "kill_its_worker", "look_around", "talk", "remember", "recall"] = (
+        "succeed"
+    )
+    where: Literal["here", "thread", "fork"] = "here"
     secrets: list[str] = []
 
 
 class Result(BaseModel):
-    """The order's text; and for `look_around`, where one of the secrets was found."""
+    """The order's text; where one of the secrets was found, or what was recalled; whose memory could be written."""
 
     text: str
     attempt: int
     found: list[str] = []
+    writable: list[str] = []
 
 
 class FaultySettings(ApplicationSettings):
@@ -88,7 +96,40 @@ def _work(run: RunContext[FaultySettings, Order]) -> Result:
     if order.then == "talk":
         _talk(run)
     found = _look_around(order.secrets) if order.then == "look_around" else []
-    return Result(text=order.text, attempt=run.attempt, found=found)
+    if order.then in ("remember", "recall"):
+        found = ELSEWHERE[order.where](lambda: _use_memory(run))
+    writable = _writable() if order.then == "look_around" else []
+    return Result(text=order.text, attempt=run.attempt, found=found, writable=writable)
+
+
+def _use_memory(run: RunContext[FaultySettings, Order]) -> list[str]:
+    if run.input.then == "remember":
+        return [run.memory.remember(run.input.text) or ""]
+    everything = [*run.memory.recall(run.input.text, 100), *run.memory.all()]
+    return [*map(str, everything), run.known.text()]
+
+
+def _in_thread(call: Callable[[], list[str]]) -> list[str]:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def _in_fork(call: Callable[[], list[str]]) -> list[str]:
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.write(write, json.dumps(call()).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        answer: list[str] = json.load(pipe)
+    return answer
+
+
+ELSEWHERE: dict[str, Callable[[Callable[[], list[str]]], list[str]]] = {
+    "here": lambda call: call(),
+    "thread": _in_thread,
+    "fork": _in_fork,
+}
 
 
 def _talk(run: RunContext[FaultySettings, Order]) -> None:
@@ -127,6 +168,16 @@ def _look_around(halves: list[str]) -> list[str]:
     texts = [text for text in _texts() if not any(text is secret for secret in secrets)]
     places["its objects"] = "\n".join(texts)
     return [place for place, text in places.items() if any(secret in text for secret in secrets)]
+
+
+def _writable() -> list[str]:
+    """The processes above this one whose memory it could change, and with it all later runs."""
+    open_ones = []
+    for process in psutil.Process().parents():
+        with suppress(OSError):
+            os.close(os.open(f"/proc/{process.pid}/mem", os.O_RDWR))
+            open_ones.append(" ".join(process.cmdline())[:200])
+    return open_ones
 
 
 def _texts() -> list[str]:

@@ -5,7 +5,9 @@ import sys
 
 from crewyard_runtime.cli.service import serve_api, work
 from crewyard_runtime.faulty import application
+from crewyard_runtime.privacy import keep_private
 
+keep_private()
 parser = argparse.ArgumentParser()
 parser.add_argument("command", choices=["api", "worker"])
 parser.add_argument("--host", default="127.0.0.1")

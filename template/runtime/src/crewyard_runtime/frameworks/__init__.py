@@ -11,12 +11,13 @@ from crewyard_runtime.settings import RuntimeSettings
 # Each, and the module that must be installed for it.
 FRAMEWORKS: dict[str, str | None] = {"crewai": "crewai", "plain": None}
 
-# Without these a framework reports to its makers, asks questions on a terminal, takes over signal handlers, and waits
-# seconds for a closed network at exit. OTEL_SDK_DISABLED would also silence our own telemetry, so it is not used.
+# Without these a framework, or Mem0, reports to its makers, asks questions on a terminal, takes over signal handlers,
+# and waits seconds for a closed network at exit. OTEL_SDK_DISABLED would silence our own telemetry too: it is not used.
 QUIET = {
     "CREWAI_DISABLE_TELEMETRY": "true",
     "CREWAI_TRACING_ENABLED": "false",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
+    "MEM0_TELEMETRY": "False",
 }
 
 

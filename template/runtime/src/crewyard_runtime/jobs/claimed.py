@@ -22,6 +22,7 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.execution.messages import Failure
 from crewyard_runtime.jobs.keeper import Keeper
+from crewyard_runtime.jobs.memory_tokens import MemoryTokens
 from crewyard_runtime.settings import ApplicationSettings, plain
 from crewyard_runtime.store import runs
 
@@ -34,11 +35,15 @@ OnEvent = Callable[[str, str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class ClaimedRuns:
-    """Does runs that were claimed, and records how they ended. giving_up: set when nobody may wait for the database."""
+    """Does runs that were claimed, and records how they ended.
+
+    memory: signs what opens the memory of a run's user. giving_up: set when nobody may wait for the database.
+    """
 
     runner: Runner
     applications: dict[str, Application]
     application_settings: dict[str, ApplicationSettings]
+    memory: MemoryTokens
     json_logs: bool = True
     giving_up: threading.Event = field(default_factory=threading.Event)
 
@@ -75,6 +80,7 @@ class ClaimedRuns:
             run_id=str(claim.id),
             attempt=claim.attempt,
             user_id=claim.user_id,
+            memory_token=self.memory.sign(claim.user_id),
             input=claim.input,
             settings=plain(self.application_settings[claim.application]),
             runtime={},

@@ -21,6 +21,7 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.execution import Runner
 from crewyard_runtime.jobs.claimed import ClaimedRuns
 from crewyard_runtime.jobs.keeper import Keeper
+from crewyard_runtime.jobs.memory_tokens import MemoryTokens
 from crewyard_runtime.jobs.sweeper import Sweeper
 from crewyard_runtime.jobs.wake_ups import TASK, WakeUps
 from crewyard_runtime.jobs.webhooks import WebhookSender
@@ -61,7 +62,13 @@ class Worker:
         self._busy = threading.Lock()
         self._stopping = threading.Event()
         self._grace_over = threading.Event()
-        self._claimed = ClaimedRuns(self._runner, applications, application_settings, giving_up=self._grace_over)
+        self._claimed = ClaimedRuns(
+            self._runner,
+            applications,
+            application_settings,
+            MemoryTokens(database, settings),
+            giving_up=self._grace_over,
+        )
         self._keeper: Keeper | None = None
 
     def run(self) -> None:

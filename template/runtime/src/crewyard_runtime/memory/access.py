@@ -9,11 +9,13 @@ key, because Postgres has SHA-256 and no HMAC).
 import hashlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
 from crewyard_runtime.memory.records import safe_user_id
+from crewyard_runtime.settings import RuntimeSettings
 
 # As Mem0 names the two tables of a collection; it would make them itself, later and without a policy.
 TABLES = ("memories", "memories_entities")
@@ -33,6 +35,14 @@ class TokenKey:
         said = f"{safe_user_id(user_id)}|{int(time.time() + seconds)}"
         signature = hashlib.sha256(self.outer + hashlib.sha256(self.inner + said.encode()).digest()).hexdigest()
         return f"{said}|{signature}"
+
+
+def migration(settings: RuntimeSettings) -> Callable[[Connection], None]:
+    """What the settings' memory needs in the project's own database, for its owner to run."""
+    if settings.memory != "pgvector" or settings.memory_database_url is None:
+        return lambda tx: None
+    url = make_url(settings.memory_database_url.get_secret_value())
+    return lambda tx: migrate_memory(tx, url.username or "", url.password, settings.embedding_dimensions)
 
 
 def migrate_memory(tx: Connection, role: str, password: str | None, dimensions: int) -> None:
@@ -63,35 +73,34 @@ def token_key(tx: Connection) -> TokenKey:
 
 def open_doors(tx: Connection, dimensions: int) -> list[str]:
     """What is wrong with the lock, one sentence each, seen by the role of the memory itself; empty if it holds."""
-    tables = {"tables": list(TABLES)}
-    found = [sentence.format(*row) for sentence, query in _DOORS.items() for row in tx.execute(text(query), tables)]
-    for table, there in tx.execute(text(_DIMENSIONS), tables):
-        if there != dimensions:
-            found.append(
-                f"The table {table} holds embeddings of {there} dimensions, and the model gives {dimensions}: "
-                "set EMBEDDING_DIMENSIONS back, or run the command `memory reindex`."
-            )
-    return found
+    given = {"tables": list(TABLES), "own": _OWN_AS_KEPT, "body": _BODY}
+    for [role] in tx.execute(text(_BYPASS)):  # of all else there would be no end
+        return [f"The role {role} may bypass row-level security, or make roles that may: give the memory a plain role."]
+    found = [sentence.format(*row) for sentence, query in _DOORS.items() for row in tx.execute(text(query), given)]
+    other = {there for _, there in tx.execute(text(_DIMENSIONS), given) if there != dimensions}
+    return found + [
+        f"The memory holds embeddings of {there} dimensions, and the model gives {dimensions}: "
+        "set EMBEDDING_DIMENSIONS back, or run the command `memory reindex`."
+        for there in other
+    ]
 
 
 def _make_role(tx: Connection, role: str, password: str | None) -> str:
     quoted = '"' + role.replace('"', '""') + '"'
     if tx.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).one_or_none() is None:
         tx.execute(text(f"CREATE ROLE {quoted} LOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOINHERIT"))
-    if password is not None:
-        literal = tx.execute(text("SELECT quote_literal(:password)"), {"password": password}).scalar_one()
-        tx.execute(text(f"ALTER ROLE {quoted} PASSWORD {literal}".replace(":", r"\:")))
+        if password is not None:
+            literal = tx.execute(text("SELECT quote_literal(:password)"), {"password": password}).scalar_one()
+            tx.execute(text(f"ALTER ROLE {quoted} PASSWORD {literal}".replace(":", r"\:")))
     return quoted
 
 
 # A subquery, so that the token is read once a statement and not once a row.
 _OWN = "payload->>'user_id' = (SELECT memory_user())"
 
-_USER_OF_TOKEN = f"""
-    CREATE OR REPLACE FUNCTION memory_user() RETURNS text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+_BODY = f"""
     DECLARE
-        parts text[] \\:= string_to_array(current_setting('{TOKEN_SETTING}', true), '|');
+        parts text[] := string_to_array(current_setting('{TOKEN_SETTING}', true), '|');
         pads record;
     BEGIN
         IF array_length(parts, 1) IS DISTINCT FROM 3 OR parts[2] !~ '^[0-9]{{1,12}}$' THEN
@@ -100,11 +109,17 @@ _USER_OF_TOKEN = f"""
         SELECT inner_pad, outer_pad INTO pads FROM public.memory_key;
         IF parts[3] IS DISTINCT FROM encode(sha256(pads.outer_pad || sha256(
             pads.inner_pad || convert_to(parts[1] || '|' || parts[2], 'UTF8'))), 'hex')
-            OR parts[2]\\:\\:bigint < extract(epoch FROM clock_timestamp()) THEN
+            OR parts[2]::bigint < extract(epoch FROM clock_timestamp()) THEN
             RETURN NULL;
         END IF;
         RETURN parts[1];
-    END $$
+    END
+"""
+_ESCAPED_BODY = _BODY.replace(":", r"\:")  # for SQLAlchemy, to which a colon begins a parameter
+_USER_OF_TOKEN = f"""
+    CREATE OR REPLACE FUNCTION memory_user() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $${_ESCAPED_BODY}$$
 """
 
 _KEY = (
@@ -119,60 +134,103 @@ _KEY = (
     "REVOKE ALL ON FUNCTION memory_user() FROM PUBLIC",
 )
 
+# In the row, where up to 2,000 dimensions have room. Apart from it, as is their default, Postgres counts only the small
+# rows, and reads all of a user's vectors for each recall: of 10,000, in seven times the time. And the payload as well,
+# as long as it fits: from a row of this size it would be put apart, and with it whose row it is.
+IN_THE_ROW = "ALTER TABLE {table} ALTER vector SET STORAGE PLAIN, ALTER payload SET STORAGE MAIN"
+HNSW_INDEX = "CREATE INDEX IF NOT EXISTS {table}_hnsw_idx ON {table} USING hnsw (vector vector_cosine_ops)"
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS {table} (id uuid PRIMARY KEY, vector vector({dimensions}), payload jsonb)",
+    """
+    CREATE TABLE IF NOT EXISTS {table} (id uuid PRIMARY KEY, vector vector({dimensions}) NOT NULL, payload jsonb,
+        remembered_at timestamptz NOT NULL DEFAULT now())
+    """,
+    IN_THE_ROW,
     "CREATE INDEX IF NOT EXISTS {table}_user ON {table} ((payload->>'user_id'))",
-    "CREATE INDEX IF NOT EXISTS {table}_hnsw_idx ON {table} USING hnsw (vector vector_cosine_ops)",
+    "CREATE INDEX IF NOT EXISTS {table}_age ON {table} (remembered_at)",
+    HNSW_INDEX,
     "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "DROP POLICY IF EXISTS own ON {table}",
     "CREATE POLICY own ON {table} USING ({own}) WITH CHECK ({own})",
     # For retention and erasure; FORCE would show the owner nothing.
     "DROP POLICY IF EXISTS owner ON {table}",
     "CREATE POLICY owner ON {table} TO CURRENT_USER USING (true)",
-    "REVOKE ALL ON {table} FROM PUBLIC",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {role}",
+    "REVOKE ALL ON {table} FROM PUBLIC, {role}",
+    # How old a row is, and so when it goes, is not a run's to say.
+    "GRANT SELECT, DELETE, INSERT (id, vector, payload), UPDATE (vector, payload) ON {table} TO {role}",
 )
 
+_BYPASS = """
+    SELECT rolname FROM pg_roles WHERE rolname = current_user
+    AND (rolsuper OR rolbypassrls OR rolreplication OR rolcreaterole OR rolcreatedb)
+"""
+# Relations that are neither Postgres's own nor an extension's.
+_RELATIONS = """
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+    AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+"""
+_IS_THERE = "to_regclass('public.' || name) IS NOT NULL"
+_EACH = "unnest(CAST(:tables AS text[])) AS name"
 _DOORS = {
-    "The role {0} may bypass row-level security: give the memory a role without SUPERUSER and BYPASSRLS.": """
-        SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)
-    """,
     "The role {0} is a member of {1}: revoke that, so that it has no rights but its own.": """
         SELECT current_user, pg_get_userbyid(roleid) FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = member
         WHERE rolname = current_user
     """,
-    "The role {0} owns {1}, and an owner may switch its policies off: let another role own it.": """
-        SELECT current_user, relname FROM pg_class
-        WHERE pg_get_userbyid(relowner) = current_user AND relkind IN ('r', 'p', 'v', 'm')
+    "The role {0} owns {1}, and an owner may switch policies off: let another role own it.": """
+        SELECT current_user, string_agg(thing, ', ') FROM (
+            SELECT relname::text AS thing FROM pg_class
+            WHERE pg_get_userbyid(relowner) = current_user AND relkind IN ('r', 'p', 'v', 'm')
+            UNION ALL SELECT proname || '()' FROM pg_proc WHERE pg_get_userbyid(proowner) = current_user
+        ) AS its HAVING count(*) > 0
     """,
-    "The role {0} may read or change {1}, which is not the memory's: revoke what was granted.": """
-        SELECT current_user, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm') AND c.relname <> ALL(:tables)
-        AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+    "The role {0} may read or change {1}, which is not the memory's: revoke what was granted.": f"""
+        SELECT current_user, string_agg(name, ', ') FROM (
+            SELECT n.nspname || '.' || c.relname AS name {_RELATIONS}
+            AND NOT (n.nspname = 'public' AND c.relname = ANY(:tables)) AND has_schema_privilege(n.oid, 'USAGE')
+            AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+                OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE'))
+            ORDER BY 1 LIMIT 5
+        ) AS others HAVING count(*) > 0
     """,
-    "There is no table {0} for the memory: run the command `migrate`.": """
-        SELECT name FROM unnest(CAST(:tables AS text[])) AS name WHERE to_regclass('public.' || name) IS NULL
+    "The role {0} may make tables and functions in the schema public: revoke CREATE from it and from PUBLIC.": """
+        SELECT current_user WHERE has_schema_privilege('public', 'CREATE')
     """,
-    "Row-level security of the table {0} is not enabled and forced: run the command `migrate`.": """
-        SELECT relname FROM pg_class WHERE oid = ANY(SELECT to_regclass('public.' || name)
-        FROM unnest(CAST(:tables AS text[])) AS name) AND NOT (relrowsecurity AND relforcerowsecurity)
+    "The role {0} has more rights on {1} than a memory needs: run the command `migrate`.": f"""
+        SELECT current_user, name FROM {_EACH} WHERE {_IS_THERE}
+        AND (has_table_privilege('public.' || name, 'TRUNCATE, REFERENCES, TRIGGER')
+            OR has_column_privilege('public.' || name, 'remembered_at', 'INSERT, UPDATE'))
     """,
-    "The table {0} lacks its policy, or has one that lets more in ({1}): run the command `migrate`.": """
-        SELECT name, coalesce(string_agg(policyname, ', '), 'none')
-        FROM unnest(CAST(:tables AS text[])) AS name
+    "There is no table {0} for the memory: run the command `migrate`.": f"""
+        SELECT name FROM {_EACH} WHERE NOT {_IS_THERE}
+    """,
+    "Row-level security of the table {0} is not enabled and forced: run the command `migrate`.": f"""
+        SELECT relname FROM pg_class WHERE oid = ANY(SELECT to_regclass('public.' || name) FROM {_EACH})
+        AND NOT (relrowsecurity AND relforcerowsecurity)
+    """,
+    "The table {0} lacks its policy, or has one that lets more in ({1}): run the command `migrate`.": f"""
+        SELECT name, coalesce(string_agg(policyname, ', '), 'none') FROM {_EACH}
         LEFT JOIN pg_policies p ON p.schemaname = 'public' AND p.tablename = name AND p.policyname <> 'owner'
-        WHERE to_regclass('public.' || name) IS NOT NULL
-        GROUP BY name
+        WHERE {_IS_THERE} GROUP BY name
         HAVING count(*) FILTER (WHERE p.policyname = 'own' AND p.cmd = 'ALL' AND p.permissive = 'PERMISSIVE'
-            AND p.qual LIKE '%memory\\_user()%' AND p.with_check LIKE '%memory\\_user()%') <> 1
+            AND regexp_replace(p.qual, '\\s', '', 'g') = :own
+            AND regexp_replace(p.with_check, '\\s', '', 'g') = :own) <> 1
             OR count(p.policyname) FILTER (WHERE p.permissive = 'PERMISSIVE') <> 1
     """,
-    "The policy `owner` of the table {0} is for {1} too: run the command `migrate`.": """
-        SELECT tablename, current_user FROM pg_policies WHERE schemaname = 'public' AND tablename = ANY(:tables)
-        AND policyname = 'owner' AND EXISTS (SELECT 1 FROM unnest(roles) AS role
-            WHERE role IN ('public', current_user))
+    "The policy `owner` of the table {0} is for others too: run the command `migrate`.": """
+        SELECT tablename FROM pg_policies JOIN pg_tables USING (schemaname, tablename)
+        WHERE schemaname = 'public' AND tablename = ANY(:tables) AND policyname = 'owner'
+        AND roles IS DISTINCT FROM ARRAY[tableowner]
+    """,
+    "The function memory_user() is not the one that reads tokens, or the role {0} may not call it: run the command "
+    "`migrate`.": """
+        SELECT current_user WHERE to_regclass('public.memory_key') IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM pg_proc f JOIN pg_class k ON k.oid = to_regclass('public.memory_key')
+            WHERE f.oid = to_regproc('public.memory_user') AND f.prosrc = :body AND f.prosecdef
+            AND f.proowner = k.relowner AND f.proconfig = ARRAY['search_path=pg_catalog, pg_temp']
+            AND has_function_privilege(f.oid, 'EXECUTE'))
     """,
 }
+_OWN_AS_KEPT = "((payload->>'user_id'::text)=(SELECTmemory_user()ASmemory_user))"
 
 _DIMENSIONS = """
     SELECT relname, atttypmod FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid

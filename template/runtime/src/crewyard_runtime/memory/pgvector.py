@@ -1,101 +1,88 @@
-"""A memory on Postgres: Mem0's own vector store, over a connection that belongs to one user.
+"""The memory on the project's own Postgres: whether its lock holds, how old it gets, and how it is embedded anew.
 
-Mem0's `Memory` is left out: its search asks twice for sixty rows where five are wanted, and it needs a model, a history
-in a file and telemetry. What is written is what it would write, so that it can read the same tables. Of Mem0 2.2
-`PGVector` is used, and any of its embedders will do.
+Workers ask it these things too, so Mem0 is not imported here but in `pgvector_store`.
 """
 
-# mypy: disable-error-code="import-untyped"
-# Mem0 brings no types.
+import sqlalchemy
+from sqlalchemy import Engine, make_url, text
 
-import hashlib
-import uuid
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from crewyard_runtime.memory import access
+from crewyard_runtime.memory.access import TABLES
+from crewyard_runtime.memory.records import Embedder, MemoryStore
+from crewyard_runtime.settings import RuntimeSettings
 
-from mem0.vector_stores.pgvector import PGVector
-from psycopg.conninfo import make_conninfo
-from psycopg_pool import ConnectionPool
-
-from crewyard_runtime.memory.access import TABLES, TOKEN_SETTING
-from crewyard_runtime.memory.records import Record, Remembered
-
-CONNECTIONS = 2
+BATCH = 100
+CONNECT_SECONDS = 5
 
 
-class Embedder(Protocol):
-    """What Mem0's embedders do."""
+def open_store(settings: RuntimeSettings, user_id: str, token: str | None, embedder: Embedder) -> MemoryStore:
+    """The store of one user."""
+    from crewyard_runtime.memory.pgvector_store import PgVectorStore
 
-    def embed(self, text: str, memory_action: str | None = None) -> list[float]:
-        """The embedding of a text."""
+    return PgVectorStore(user_id, _url(settings), token or "", embedder, settings.embedding_dimensions)
 
 
-class PgVectorStore:
-    """For one user. url: of the memory's role. token: signed for this user, for the second lock."""
+def problems(settings: RuntimeSettings) -> list[str]:
+    """What stands open or does not fit. Raises SQLAlchemy's OperationalError if nobody answers."""
+    url = make_url(_url(settings)).set(drivername="postgresql+psycopg")
+    engine = sqlalchemy.create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
+    try:
+        with engine.begin() as tx:
+            return access.open_doors(tx, settings.embedding_dimensions)
+    finally:
+        engine.dispose()
 
-    def __init__(self, user_id: str, url: str, token: str, embedder: Embedder, dimensions: int) -> None:
-        self._filters = {"user_id": user_id}
-        self._embedder = embedder
-        # Without an iterative scan the index gives up before it has found this user among all others.
-        options = f"-c {TOKEN_SETTING}={token} -c hnsw.iterative_scan=strict_order"
-        # Each call is one statement: without autocommit a recall would wait for two more answers.
-        self._connections = ConnectionPool(
-            make_conninfo(url, options=options),
-            min_size=0,
-            max_size=CONNECTIONS,
-            kwargs={"autocommit": True},
-            open=True,
+
+def prune(settings: RuntimeSettings, owner: Engine | None, days: float) -> int:
+    """Delete what was remembered longer ago; returns how much."""
+    assert owner is not None
+    old = "DELETE FROM {table} WHERE remembered_at < now() - :days * interval '1 day'"
+    with owner.begin() as tx:
+        return sum(tx.execute(text(old.format(table=table)), {"days": days}).rowcount for table in TABLES)
+
+
+def reindex(settings: RuntimeSettings, owner: Engine | None, embedder: Embedder) -> int:
+    """Embed everything anew. A table that takes rows without a vector is one that an earlier call has begun."""
+    assert owner is not None
+    return sum(_reindex(table, settings.embedding_dimensions, owner, embedder) for table in TABLES)
+
+
+def _reindex(table: str, dimensions: int, owner: Engine, embedder: Embedder) -> int:
+    with owner.begin() as tx:
+        begun = "SELECT NOT attnotnull FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attname = 'vector'"
+        if not tx.execute(text(begun), {"table": f"public.{table}"}).scalar():
+            tx.execute(text(f"DROP INDEX IF EXISTS {table}_hnsw_idx"))
+            tx.execute(text(f"ALTER TABLE {table} ALTER vector DROP NOT NULL"))
+            tx.execute(text(f"ALTER TABLE {table} ALTER vector TYPE vector({dimensions}) USING NULL"))
+            tx.execute(text(access.IN_THE_ROW.format(table=table)))
+    done = 0
+    while count := _embed_some(table, owner, embedder):
+        done += count
+    with owner.begin() as tx:
+        tx.execute(text(access.HNSW_INDEX.format(table=table)))
+        tx.execute(text(f"ALTER TABLE {table} ALTER vector SET NOT NULL"))
+    return done
+
+
+def _embed_some(table: str, owner: Engine, embedder: Embedder) -> int:
+    with owner.begin() as tx:
+        some = f"SELECT id, payload->>'data' AS data FROM {table} WHERE vector IS NULL LIMIT {BATCH}"
+        rows = tx.execute(text(some)).all()
+    if not rows:
+        return 0
+    vectors = embedder.embed_many([row.data or " " for row in rows])
+    with owner.begin() as tx:
+        tx.execute(
+            text(
+                f"UPDATE {table} SET vector = given.vector "
+                "FROM unnest(CAST(:ids AS uuid[]), CAST(:vectors AS vector[])) AS given(id, vector) "
+                f"WHERE {table}.id = given.id AND {table}.vector IS NULL"
+            ),
+            {"ids": [row.id for row in rows], "vectors": [str(vector) for vector in vectors]},
         )
-        self._rows = PGVector(
-            connection_pool=self._connections,
-            collection_name=TABLES[0],
-            embedding_model_dims=dimensions,
-            **dict.fromkeys(("dbname", "user", "password", "host", "port", "diskann", "hnsw")),
-        )
-
-    def add(self, text: str) -> str:
-        """Keep a text and return its id."""
-        id, now = str(uuid.uuid4()), datetime.now(UTC).isoformat()
-        payload = {
-            **self._filters,
-            "data": text,
-            "hash": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
-            "created_at": now,
-            "updated_at": now,
-            "text_lemmatized": text.lower(),
-            "role": "user",
-        }
-        self._rows.insert([self._embedder.embed(text, "add")], [payload], [id])
-        return id
-
-    def search(self, query: str, limit: int) -> list[Record]:
-        """Up to `limit` records, the most alike first."""
-        return [
-            _record(row)
-            for row in self._rows.search(query, self._embedder.embed(query, "search"), limit, self._filters)
-        ]
-
-    def list(self, limit: int) -> list[Record]:
-        """Up to `limit` records, in any order."""
-        [rows] = self._rows.list(self._filters, limit)
-        return [_record(row) for row in rows]
-
-    def get(self, id: str) -> Record | None:
-        """One record; None if there is none of this id."""
-        row = self._rows.get(id)
-        return None if row is None else _record(row)
-
-    def delete(self, id: str) -> None:
-        """Delete one record; its caller has looked whose it is."""
-        self._rows.delete(id)
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._connections.close()
+    return len(rows)
 
 
-def _record(row: Any) -> Record:
-    said = row.payload or {}
-    at = said.get("created_at")
-    when = None if at is None else datetime.fromisoformat(at)
-    return Record(said.get("user_id"), Remembered(str(row.id), str(said.get("data", "")), when, row.score))
+def _url(settings: RuntimeSettings) -> str:
+    assert settings.memory_database_url is not None  # `check` asks for it
+    return settings.memory_database_url.get_secret_value()

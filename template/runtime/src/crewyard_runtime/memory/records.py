@@ -1,6 +1,7 @@
-"""What a memory holds, and what a back end can do for one user."""
+"""What a memory holds, what a back end can do for one user, and what makes its vectors."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,6 +30,25 @@ class Record:
     remembered: Remembered
 
 
+class Memory(Protocol):
+    """What a run's code has in hand. It is one user's, and no call takes a user id."""
+
+    def remember(self, text: str) -> str | None:
+        """Keep a text and return its id; None if it was not kept."""
+
+    def recall(self, query: str, limit: int = 5) -> list[Remembered]:
+        """Up to `limit` things that are most like the query."""
+
+    def recalling(self, query: str, limit: int = 5) -> Callable[[], list[Remembered]]:
+        """Begin to recall; what is returned gives what was found, once it is called."""
+
+    def forget(self, id: str) -> bool:
+        """Delete one thing; False if there is none of this id."""
+
+    def all(self) -> list[Remembered]:
+        """Everything, the oldest first."""
+
+
 class MemoryStore(Protocol):
     """A back end, made for one user. It may raise anything, and may answer late."""
 
@@ -46,6 +66,22 @@ class MemoryStore(Protocol):
 
     def delete(self, id: str) -> None:
         """Delete one record; its caller has looked whose it is."""
+
+    def erase(self) -> dict[str, int]:
+        """Delete all that is kept about the user, and tell how much of what kind that was."""
+
+    def close(self) -> None:
+        """Give back what it holds open."""
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts."""
+
+    def embed(self, text: str) -> list[float]:
+        """The embedding of one text."""
+
+    def embed_many(self, texts: list[str]) -> list[list[float]]:
+        """The embeddings of up to 100 texts, in their order."""
 
 
 def safe_user_id(user_id: str) -> str:

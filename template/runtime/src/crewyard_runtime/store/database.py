@@ -1,7 +1,7 @@
 """The connections to Postgres, and the schema's version."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -95,8 +95,11 @@ class Database:
         with self.engine.connect() as connection:
             self._check_schema(connection)
 
-    def migrate(self) -> str:
-        """Bring the schema to this release and return its version; two that start at once do it one after the other."""
+    def migrate(self, also: Callable[[Connection], None] = lambda tx: None) -> str:
+        """Bring the schema to this release and return its version; two that start at once do it one after the other.
+
+        also: what else this release needs, in the same transaction.
+        """
         command = import_module("alembic.command")
         config = import_module("alembic.config").Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -106,6 +109,7 @@ class Database:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            also(connection)
         return newest_version()
 
     def close(self) -> None:

@@ -171,6 +171,13 @@ def cancel(tx: Connection, run_id: UUID) -> str:
     return str(row.status)
 
 
+def count_of_user(tx: Connection, user_id: str) -> tuple[int, int]:
+    """How many runs of a user are kept, and how many of them have not ended."""
+    mine = select(func.count(), func.count().filter(runs.c.status.in_(("queued", "running"))))
+    kept, going_on = tx.execute(mine.where(runs.c.user_id == user_id)).one()
+    return kept, going_on
+
+
 def retry(tx: Connection, run_id: UUID, max_attempts: int) -> None:
     """Queue an ended run again, with as many attempts as a new one. Raises NotNow for any other, and for a success."""
     row = tx.execute(select(runs.c.status, runs.c.attempt).where(runs.c.id == run_id).with_for_update()).one()

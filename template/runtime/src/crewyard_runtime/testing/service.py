@@ -22,7 +22,8 @@ from sqlalchemy import Row, make_url, text
 from crewyard_runtime.embedded import free_port
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
-from crewyard_runtime.settings import ServiceSettings
+from crewyard_runtime.memory.access import migration
+from crewyard_runtime.settings import RuntimeSettings, ServiceSettings
 from crewyard_runtime.store import Database, intake, keys, runs
 from crewyard_runtime.testing.servers import Broker, RabbitMQ, Sqs, Valkey
 
@@ -46,7 +47,10 @@ def until(what: str, find: Callable[[], Found | None], seconds: float = 30) -> F
 
 
 def new_database(server_url: str, template: str | None = None) -> str:
-    """The URL of a new database on a server, with the tables of this release; a copy of `template`, if one is named."""
+    """The URL of a new database on a server, with the tables of this release and the project's memory.
+
+    A copy of `template`, if one is named.
+    """
     name = f"crewyard_{secrets.token_hex(6)}"
     engine = sqlalchemy.create_engine(
         make_url(server_url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
@@ -57,7 +61,7 @@ def new_database(server_url: str, template: str | None = None) -> str:
     url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     if template is None:
         database = Database(url)
-        database.migrate()
+        database.migrate(migration(RuntimeSettings.load().on_embedded(url)))
         database.close()
     return url
 
@@ -95,9 +99,10 @@ class Service:
     def environment(self) -> dict[str, str]:
         """What the processes are started with."""
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        plain = {"FRAMEWORK": "plain"} if self.program == FAULTY else {}
+        plain = {"FRAMEWORK": "plain", "MEMORY": "none"} if self.program == FAULTY else {}
         return {
             **inherited,
+            **memory_variables(self.database_url, self.directory / "memory"),
             **plain,
             **self.broker,
             "DATABASE_URL": self.database_url,
@@ -213,6 +218,10 @@ class Service:
         """What a process has said so far."""
         return self._log_of(process).read_text("utf-8", errors="replace")
 
+    def logs(self) -> str:
+        """What all of its processes have said so far."""
+        return "\n".join(map(self.log, self.processes))
+
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.directory.mkdir(parents=True, exist_ok=True)
         number = len(self.processes)
@@ -239,6 +248,20 @@ class Service:
             msg = f"the process ended with {process.returncode}: {self.log(process)[-3_000:]}"
             raise AssertionError(msg)
         return False
+
+
+def memory_variables(database_url: str, directory: Path) -> dict[str, str]:
+    """The variables of the memory that the project has chosen, or of what stands in for its server, in tests.
+
+    database_url: of a database of tests. directory: where a memory on a volume goes.
+    """
+    settings = RuntimeSettings.load(memory_database_url=None, qdrant_url=None, mem0_api_key=None, memory_dir=directory)
+    settings = settings.on_embedded(database_url)
+    if settings.memory == "volume":
+        directory.mkdir(exist_ok=True, parents=True)
+    url = settings.memory_database_url
+    named = {"MEMORY_DATABASE_URL": url.get_secret_value()} if url else {}
+    return {"MEMORY": settings.memory, "MEMORY_DIR": str(directory), **named}
 
 
 def variables_of(broker: Broker) -> dict[str, str]:

@@ -1,12 +1,15 @@
 """The pytest plugin's fixtures for services: real servers, and a service on them for each test."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from crewyard_runtime.application import Application
+    from crewyard_runtime.testing.memories import Memories
     from crewyard_runtime.testing.model_server import ModelServer
     from crewyard_runtime.testing.servers import Broker, Postgres
     from crewyard_runtime.testing.service import Service
@@ -55,6 +58,25 @@ def empty_database(postgres: "Postgres") -> str:
 
 
 @pytest.fixture
+def memories(
+    tmp_path: Path, postgres: "Postgres", empty_database: str, model_server: "ModelServer"
+) -> Iterator["Memories"]:
+    """The memory that the project has chosen, in which nobody remembers anything yet."""
+    from crewyard_runtime.store import Database
+    from crewyard_runtime.testing.memories import Memories, project_memory
+    from crewyard_runtime.testing.service import new_database
+
+    url = new_database(postgres.url, empty_database)
+    with ExitStack() as stack:
+        settings = project_memory(stack, url, tmp_path / "memory", model_server.url)
+        if settings.memory == "none":
+            pytest.skip("this project remembers nothing")
+        database = Database(url)
+        stack.callback(database.close)
+        yield Memories(settings, database)
+
+
+@pytest.fixture
 def make_service(
     tmp_path: Path, postgres: "Postgres", broker: "Broker", empty_database: str, model_server: "ModelServer"
 ) -> Iterator[MakeService]:
@@ -85,3 +107,21 @@ def make_service(
 def service(make_service: MakeService) -> "Service":
     """A service of the faulty application, with no process yet."""
     return make_service()
+
+
+@pytest.fixture
+def own_service(make_service: MakeService, application: "Application") -> "Service":
+    """A service of the project's own application, whose variables that are needed have their examples."""
+    from crewyard_runtime.settings import plain
+    from crewyard_runtime.testing.plugin import with_examples
+    from crewyard_runtime.testing.service import OWN
+
+    settings = plain(with_examples(application.settings))
+    fields = application.settings.model_fields
+    prefix = str(application.settings.model_config.get("env_prefix", ""))
+    needed = {
+        str(fields[name].validation_alias or f"{prefix}{name}").upper(): str(value)
+        for name, value in settings.items()
+        if fields[name].is_required()
+    }
+    return make_service(variables=needed, program=OWN)

@@ -18,7 +18,8 @@ from crewai.tools.tool_failure import ToolFailure, ToolFailureReason
 from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused, RunStopped, error_chain
 from crewyard_runtime.frameworks.crewai import events
-from crewyard_runtime.frameworks.crewai.limits import bounded_history, unlimited, unlimited_agent
+from crewyard_runtime.frameworks.crewai.limits import unlimited, unlimited_agent
+from crewyard_runtime.frameworks.crewai.messages import bounded_history, tell_what_is_known
 from crewyard_runtime.tools import ToolFailed
 
 DELEGATION_TOOLS = ("delegate_work_to_coworker", "ask_question_to_coworker")
@@ -111,6 +112,8 @@ def _before_model_call(context: LLMCallHookContext) -> None:
     if run.stopped:
         raise HookAborted(str(run.stopped))
     context.messages[:] = bounded_history(context.messages, run.limits.history_messages)
+    if context.agent is not None and context.agent.role not in FRAMEWORK_ROLES:
+        tell_what_is_known(context.messages, run.known.text())
 
 
 def _bound_iterations(context: LLMCallHookContext, run: RunContext) -> None:

@@ -1,4 +1,4 @@
-"""What bounds a crew: which limits its agents and tasks lack, and how long a history may be."""
+"""What bounds a crew: which limits its agents and tasks lack."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -60,18 +60,3 @@ def _unlimited_llm(label: str, llm: Any, limits: RunLimits) -> Iterator[str]:
         )
     if retries > limits.model_retries:
         yield f"{label} has max_retries={retries}, above the limit model_retries={limits.model_retries}."
-
-
-def bounded_history(messages: list[Any], limit: int) -> list[Any]:
-    """At most `limit` messages: what leads up to the task (system, first user message) and the newest of the rest.
-
-    The answer of a tool is dropped together with the call it answers, or a provider would refuse the request.
-    """
-    if len(messages) <= limit:
-        return messages
-    first_user = next((at for at, message in enumerate(messages) if message["role"] == "user"), 0)
-    head = messages[: first_user + 1][-limit:]
-    tail = messages[len(messages) - (limit - len(head)) :] if limit > len(head) else []
-    while tail and tail[0]["role"] == "tool":
-        tail = tail[1:]
-    return [*head, *tail]

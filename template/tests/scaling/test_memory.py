@@ -1,0 +1,272 @@
+"""What is known about a user outlives processes and servers, and reaches nobody else."""
+
+import itertools
+import shutil
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from crewyard_runtime import Application
+from crewyard_runtime.store import events
+from crewyard_runtime.testing.failures import guard
+from crewyard_runtime.testing.inputs import marked_inputs, new_canary
+from crewyard_runtime.testing.memories import Memories
+from crewyard_runtime.testing.model_server import ModelServer
+from crewyard_runtime.testing.servers import Postgres
+from crewyard_runtime.testing.service import Service, memory_variables, until
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import text
+
+WILD = ["*", "%", "", " ", "a b", "ada*", "ada|bob", "ada,bob", "a" * 129, ["ada", "bob"], {"ne": ""}, 7]
+Faulty = Callable[..., Service]
+
+
+@pytest.fixture
+def faulty(make_service: Any) -> Faulty:
+    """Makes services of the faulty application that have the project's memory."""
+
+    def make(**variables: str) -> Service:
+        service: Service = make_service()
+        service.variables |= memory_variables(service.database_url, service.directory / "memory") | variables
+        if service.variables["MEMORY"] == "none":
+            pytest.skip("this project remembers nothing")
+        if service.variables["MEMORY"] == "volume":
+            pytest.skip("the faulty application has no framework, and this memory is the framework's own")
+        return service
+
+    return make
+
+
+def ask(service: Service, user_id: str, then: str, words: str, where: str = "here") -> list[str]:
+    """What a run of this user remembers or recalls."""
+    [run_id] = service.submit({"then": then, "text": words, "where": where}, user_id=user_id)
+    return found(service, run_id)
+
+
+def found(service: Service, run_id: UUID) -> list[str]:
+    """What a run came back with."""
+    run = service.until_ended([run_id])[run_id]
+    assert run.status == "succeeded", run.error
+    return list(run.output["found"])
+
+
+def kinds(service: Service, run_id: UUID) -> list[str]:
+    """The kinds of a run's events."""
+    with service.database.transaction() as tx:
+        return [event.kind for event in events.after(tx, run_id, 0)]
+
+
+@pytest.mark.guards("F14", "F15")
+def test_agents_know_their_user_and_no_other(
+    own_service: Service, application: Application, model_server: ModelServer
+) -> None:
+    service = own_service
+    if service.environment["MEMORY"] == "none":
+        pytest.skip("this project remembers nothing")
+    service.variables |= {"LIMITS__RECALL_SECONDS": "20", "LIMITS__REMEMBER_SECONDS": "20"}
+    memories = Memories.of_service(service)
+    service.start_workers(1 if service.environment["MEMORY"] == "volume" else 2)
+    facts = {user: f"the code word of {user} is {new_canary()}" for user in ("ada", "bob")}
+    for user, fact in facts.items():
+        assert memories.of(user).remember(fact), memories.reported
+    own: dict[str, set[str | None]] = {user: {fact.split()[-1]} for user, fact in facts.items()}
+    for round_ in (1, 2):  # in the second, what the application itself has remembered would show
+        seen = len(model_server.requests)
+        ids = {}
+        for user, (canary, data) in zip(facts, marked_inputs(application, 2), strict=True):
+            own[user].add(canary)
+            [ids[user]] = service.submit(data, application=application.name, user_id=user)
+        ended = service.until_ended(ids.values(), seconds=120)
+        assert {run.status for run in ended.values()} == {"succeeded"}
+        prompts = [str(request["body"]) for request in model_server.requests[seen:]]
+        for user, other in (("ada", "bob"), ("bob", "ada")):
+            mixed = [prompt for prompt in prompts if carries(prompt, own[user]) and carries(prompt, own[other])]
+            guard("F14", [f"{len(mixed)} prompts tell of {user} and of {other}, in round {round_}"] if mixed else [])
+            output = str(ended[ids[user]].output)
+            guard("F14", [f"{user}'s result tells what {other} has said"] if carries(output, own[other]) else [])
+            told = any(facts[user] in prompt for prompt in prompts)
+            guard("F15", [] if told else [f"{user}'s agents are not told what is known about {user}"])
+
+
+def carries(said: str, canaries: set[str | None]) -> bool:
+    """Whether a text carries one of the canaries."""
+    return any(canary in said for canary in canaries if canary)
+
+
+@pytest.mark.guards("F14", "F15")
+@pytest.mark.parametrize("where", ["here", "thread", "fork"])
+def test_runs_ask_for_another_users_facts(faulty: Faulty, where: str) -> None:
+    service = faulty()
+    service.start_worker()
+    canary = new_canary()
+    assert ask(service, "bob", "remember", f"the code word of bob is {canary}", where) != [""], service.logs()
+    leaked = [each for each in ask(service, "ada", "recall", "the code word of bob", where) if canary in each]
+    guard("F14", [f"a run of ada recalls {each!r}" for each in leaked])
+    kept = [each for each in ask(service, "bob", "recall", "the code word of bob", where) if canary in each]
+    guard("F15", [] if kept else ["bob's own run does not recall it"])
+
+
+@pytest.mark.guards("F14", "F15")
+def test_forty_users_on_four_workers(faulty: Faulty) -> None:
+    service = faulty(LIMITS__RECALL_SECONDS="20", LIMITS__REMEMBER_SECONDS="20")
+    service.start_workers(4)
+    facts = {f"user-{number}": f"the code word is {new_canary()}" for number in range(40)}
+    writing = {user: service.submit({"then": "remember", "text": fact}, user_id=user) for user, fact in facts.items()}
+    service.until_ended([run_id for [run_id] in writing.values()], seconds=120)
+    reading = {user: service.submit({"then": "recall", "text": "code word"}, user_id=user) for user in facts}
+    service.until_ended([run_id for [run_id] in reading.values()], seconds=120)
+    for user, [run_id] in reading.items():
+        said = "\n".join(found(service, run_id))
+        guard("F14", [f"{user} knows that {fact}" for other, fact in facts.items() if other != user and fact in said])
+        guard("F15", [] if facts[user] in said else [f"{user} does not know that {facts[user]}"])
+
+
+@pytest.mark.guards("F15")
+def test_memory_outlives_workers_servers_and_directories(faulty: Faulty, postgres: Postgres) -> None:
+    service = faulty()
+    worker = service.start_worker()
+    ask(service, "ada", "remember", "ada lives in Oslo")
+    service.kill(worker)
+    shutil.rmtree(service.environment["WRITABLE_DIR"])
+    postgres.restart()
+    service.start_worker()
+    recalled = ask(service, "ada", "recall", "Where does she live?")
+    guard("F15", [] if "ada lives in Oslo" in recalled else [f"all that is recalled is {recalled}"])
+
+
+@pytest.mark.guards("F14")
+@pytest.mark.parametrize("user_id", WILD, ids=repr)
+def test_a_wild_user_has_no_memory(memories: Memories, user_id: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        memories.open(user_id)
+
+
+@pytest.mark.guards("F14")
+def test_a_run_that_is_nobodys_knows_nothing(memories: Memories) -> None:
+    memories.of("ada").remember("ada lives in Oslo")
+    assert memories.of("ada").all()
+    nobodys = memories.open(None)
+    assert nobodys.remember("lost") is None
+    assert nobodys.all() == nobodys.recall("ada") == []
+
+
+class Users(RuleBasedStateMachine):
+    """Users at random, each thing they remember with a canary of its own."""
+
+    memories: Memories
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        round_ = next(self.numbers)
+        self.users = [f"user:{round_}.{number}@example" for number in range(4)]
+        self.known: dict[str, dict[str, str]] = {user: {} for user in self.users}
+
+    @rule(user=st.integers(0, 3), words=st.text(max_size=40))
+    def remember(self, user: int, words: str) -> None:
+        """Keep a canary."""
+        name = self.users[user]
+        fact = f"{new_canary()} of {name} {words}"
+        kept = self.memories.of(name).remember(fact)
+        assert kept, self.memories.reported
+        self.known[name][kept] = fact
+
+    @rule(asking=st.integers(0, 3), about=st.integers(0, 3), limit=st.integers(1, 20))
+    def recall(self, asking: int, about: int, limit: int) -> None:
+        """Ask for another's."""
+        name = self.users[asking]
+        recalled = self.memories.of(name).recall(f"canary of {self.users[about]}", limit)
+        guard("F14", [f"{name} recalls {each}" for each in recalled if each.id not in self.known[name]])
+        assert len(recalled) == min(limit, len(self.known[name]))
+
+    @rule(asking=st.integers(0, 3), about=st.integers(0, 3))
+    def forget(self, asking: int, about: int) -> None:
+        """Try to delete another's, and one's own."""
+        name, other = self.users[asking], self.users[about]
+        for id in list(self.known[other])[:1]:
+            deleted = self.memories.of(name).forget(id)
+            guard("F14", [f"{name} deletes a memory of {other}"] if deleted and name != other else [])
+            if name == other:
+                assert deleted
+                del self.known[name][id]
+
+    @invariant()
+    def everybody_has_their_own(self) -> None:
+        """All of it, and nothing else."""
+        for name in self.users:
+            there = {each.id for each in self.memories.of(name).all()}
+            guard("F14", [f"{name} has the memory {id}" for id in there - set(self.known[name])])
+            guard("F15", [f"{name} has lost the memory {id}" for id in set(self.known[name]) - there])
+
+
+@pytest.mark.guards("F14", "F15")
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(10, 30), pytest.param(100, 100, marks=pytest.mark.soak)], ids=["300 steps", "10,000 steps"]
+)
+def test_many_users_at_random(memories: Memories, examples: int, steps: int) -> None:
+    Users.memories = memories
+    chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, derandomize=False)
+    run_state_machine_as_test(Users, settings=chosen)
+
+
+@pytest.mark.parametrize("fault", ["slow", "error", "rate_limit", "broken_json", "drop", "empty"])
+def test_a_run_goes_on_while_embeddings_fail(faulty: Faulty, faults: ModelServer, fault: str) -> None:
+    service = faulty()
+    service.start_worker()
+    faults.fail(fault, times=1_000, **({"seconds": 30} if fault == "slow" else {}))
+    [run_id] = service.submit({"then": "recall", "text": "anything"}, user_id="ada")
+    assert found(service, run_id) == [""]
+    assert {"memory.late", "memory.failed"} & set(kinds(service, run_id))
+
+
+@pytest.mark.parametrize(
+    ("fault", "mended", "event"),
+    [
+        (
+            "REVOKE SELECT ON memories FROM crewyard_memory",
+            "GRANT SELECT ON memories TO crewyard_memory",
+            "memory.failed",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$; "
+            "CREATE TRIGGER full_disk BEFORE INSERT ON memories EXECUTE FUNCTION full_disk()",
+            "DROP TRIGGER full_disk ON memories",
+            "memory.failed",
+        ),
+        ("ALTER TABLE memories RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO memories", "memory.failed"),
+    ],
+    ids=["no rights", "disk full", "no table"],
+)
+def test_a_run_goes_on_while_the_store_fails(faulty: Faulty, fault: str, mended: str, event: str) -> None:
+    service = faulty()
+    if service.environment["MEMORY"] != "pgvector":
+        pytest.skip("the faults are made in Postgres, and this memory is elsewhere")
+    memories = Memories.of_service(service)
+    service.start_worker()
+    ask(service, "ada", "remember", "before")
+    memories.owner_does(fault)
+    ids = [service.submit({"then": then, "text": "meanwhile"}, user_id="ada")[0] for then in ("remember", "recall")]
+    ended = service.until_ended(ids)
+    memories.owner_does(mended)
+    assert {run.status for run in ended.values()} == {"succeeded"}
+    assert event in kinds(service, ids[0]) + kinds(service, ids[1])
+    until("the memory being back", lambda: "before" in ask(service, "ada", "recall", "before") or None)
+
+
+def test_a_slow_store_delays_a_run_by_no_more_than_its_limit(faulty: Faulty) -> None:
+    service = faulty()
+    if service.environment["MEMORY"] != "pgvector":
+        pytest.skip("the fault is made in Postgres, and this memory is elsewhere")
+    service.start_worker()
+    ask(service, "ada", "remember", "before")
+    with service.database.transaction() as tx:
+        tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        tx.execute(text("LOCK TABLE memories"))
+        [run_id] = service.submit({"then": "recall", "text": "meanwhile"}, user_id="ada")
+        run = service.until_ended([run_id], seconds=20)[run_id]
+    assert run.status == "succeeded"
+    assert "memory.late" in kinds(service, run_id)
