@@ -20,6 +20,13 @@ from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import EMBEDDING_PROVIDERS, PROVIDERS, split_model
 
 PLATFORM_FILE = "platform.toml"
+# What names the place of each memory.
+MEMORY_VARIABLES = {
+    "pgvector": "MEMORY_DATABASE_URL",
+    "qdrant": "QDRANT_URL",
+    "mem0-cloud": "MEM0_API_KEY",
+    "volume": "MEMORY_DIR",
+}
 
 
 def _known_model(model: str) -> str:
@@ -206,13 +213,8 @@ class RuntimeSettings(ApplicationSettings):
 
     def memory_server(self) -> object:
         """What names the place of the memory: a URL, a key or a directory; None if it is not set."""
-        return {
-            "pgvector": self.memory_database_url,
-            "qdrant": self.qdrant_url,
-            "mem0-cloud": self.mem0_api_key,
-            "volume": self.memory_dir,
-            "none": None,
-        }[self.memory]
+        variable = MEMORY_VARIABLES.get(self.memory)
+        return getattr(self, variable.lower()) if variable else None
 
     def embedding_key(self) -> SecretStr | None:
         """The key for the embedding model, if one is set."""

@@ -19,18 +19,18 @@ from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplicatio
 from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.memory.backends import load_backend
 from crewyard_runtime.providers import PROVIDERS, split_model
-from crewyard_runtime.settings import PLATFORM_FILE, ApplicationSettings, RuntimeSettings, ServiceSettings, find_project
+from crewyard_runtime.settings import (
+    MEMORY_VARIABLES,
+    PLATFORM_FILE,
+    ApplicationSettings,
+    RuntimeSettings,
+    ServiceSettings,
+    find_project,
+)
 
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = {"redis": ("redis", "rediss"), "rabbitmq": ("amqp", "amqps"), "sqs": ("sqs",)}
 EXAMPLES = {"amqp": "amqp://user:password@localhost:5672//", "sqs": "sqs://"}
-# What names the place of each memory.
-MEMORY_VARIABLES = {
-    "pgvector": "MEMORY_DATABASE_URL",
-    "qdrant": "QDRANT_URL",
-    "mem0-cloud": "MEM0_API_KEY",
-    "volume": "MEMORY_DIR",
-}
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 

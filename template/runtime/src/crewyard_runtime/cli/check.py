@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from crewyard_runtime.errors import error_line
-from crewyard_runtime.startup import EX_CONFIG, MEMORY_VARIABLES, Problem, Startup, examine, examine_memory
+from crewyard_runtime.settings import MEMORY_VARIABLES
+from crewyard_runtime.startup import EX_CONFIG, Problem, Startup, examine, examine_memory
 
 UNASKED = "the memory cannot be asked whether it is locked, so mend this, or run `migrate` if its role is not made yet"
 
