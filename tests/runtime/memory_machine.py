@@ -2,13 +2,17 @@
 
 import itertools
 import uuid
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
 
+from crewyard_runtime.memory.records import MemoryStore
 from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.testing.replies import embeddings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+Store = TypeVar("Store", bound=MemoryStore)
 
 DIMENSIONS = 64
 WIDE: list[Any] = [
@@ -38,19 +42,41 @@ class Embedder:
         return [each["embedding"] for each in reply["data"]]
 
 
-class Memories(Protocol):
-    """The memories of several users in one place."""
+class Memories(ABC, Generic[Store]):
+    """The memories of several users in one place. events: the kinds of what they reported."""
 
-    events: list[str]
+    def __init__(self) -> None:
+        self.stores: dict[str, Store] = {}
+        self.events: list[str] = []
+
+    @abstractmethod
+    def open(self, user_id: str) -> Store:
+        """One user's store, opened anew."""
+
+    def store(self, user_id: str) -> Store:
+        """One user's store, as a run has it."""
+        if user_id not in self.stores:
+            self.stores[user_id] = self.open(user_id)
+        return self.stores[user_id]
 
     def of(self, user_id: str) -> UserMemory:
-        """One user's memory, as a run has it."""
+        """One user's memory, as a run has it; its recall may take its time here."""
+        return UserMemory(user_id, lambda: self.store(user_id), self.report, recall_seconds=5)
+
+    def report(self, kind: str, data: dict[str, Any]) -> None:
+        """Take an event."""
+        self.events.append(kind)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for store in self.stores.values():
+            store.close()
 
 
 class Crowd(RuleBasedStateMachine):
     """Users at random, each thing they remember with their own canary in it."""
 
-    memories: Memories
+    memories: Memories[Any]
     numbers = itertools.count()
 
     def __init__(self) -> None:
@@ -92,7 +118,7 @@ class Crowd(RuleBasedStateMachine):
             assert {each.id for each in self.memories.of(name).all()} == set(self.known[name])
 
 
-def run_crowd(memories: Memories) -> None:
+def run_crowd(memories: Memories[Any]) -> None:
     """Let users at random remember, recall and forget; fails if one sees or loses anything of another's."""
     machine = type("Crowd", (Crowd,), {"memories": memories})
     run_state_machine_as_test(

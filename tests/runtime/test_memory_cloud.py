@@ -16,44 +16,30 @@ import pytest
 from crewyard_runtime.memory import mem0_cloud
 from crewyard_runtime.memory.backends import NotPossible
 from crewyard_runtime.memory.mem0_cloud import KEPT_BY, Mem0CloudStore
-from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.mem0_server import Mem0Server
 from mem0.exceptions import AuthenticationError, NetworkError, RateLimitError
 from mem0.exceptions import MemoryError as Mem0Error
 from pydantic import SecretStr
+from runtime import memory_machine
 from runtime.memory_machine import WIDE, Embedder, run_crowd
 
 KEY = "m0-test"
 
 
-class Memories:
-    """The memories of several users in one project of Mem0's cloud."""
+class Memories(memory_machine.Memories[Mem0CloudStore]):
+    """Those in one project of Mem0's cloud."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.server = Mem0Server(KEY)
         self.settings = settings(self.server.url)
-        self.stores: dict[str, Mem0CloudStore] = {}
-        self.events: list[str] = []
 
-    def store(self, user_id: str) -> Mem0CloudStore:
-        """One user's store, as a run has it."""
-        if user_id not in self.stores:
-            self.stores[user_id] = mem0_cloud.open_store(self.settings, user_id, None, Embedder())
-        return self.stores[user_id]
-
-    def of(self, user_id: str) -> UserMemory:
-        """One user's memory, as a run has it; its recall may take its time here."""
-        return UserMemory(user_id, lambda: self.store(user_id), self.report, recall_seconds=5)
-
-    def report(self, kind: str, data: dict[str, Any]) -> None:
-        """Take an event."""
-        self.events.append(kind)
+    def open(self, user_id: str) -> Mem0CloudStore:
+        return mem0_cloud.open_store(self.settings, user_id, None, Embedder())
 
     def close(self) -> None:
-        """Close all connections."""
-        for store in self.stores.values():
-            store.close()
+        super().close()
         self.server.close()
 
 

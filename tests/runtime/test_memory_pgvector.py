@@ -9,36 +9,25 @@ from crewyard_runtime.memory.pgvector_store import PgVectorStore
 from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.testing.servers import Postgres
 from psycopg.errors import InsufficientPrivilege, NotNullViolation
+from runtime import memory_machine
 from runtime.locked import Locked
 from runtime.memory_machine import DIMENSIONS, WIDE, Embedder, run_crowd
 from sqlalchemy import text
 
 
-class Memories:
-    """The memories of several users in one database."""
+class Memories(memory_machine.Memories[PgVectorStore]):
+    """Those in one database."""
 
     def __init__(self, locked: Locked) -> None:
+        super().__init__()
         self.locked = locked
-        self.stores: dict[str, PgVectorStore] = {}
-        self.events: list[str] = []
 
-    def store(self, user_id: str) -> PgVectorStore:
-        """One user's store, as a run has it."""
-        if user_id not in self.stores:
-            token = self.locked.key.sign(user_id, 600)
-            self.stores[user_id] = PgVectorStore(user_id, self.locked.url, token, Embedder(), DIMENSIONS)
-        return self.stores[user_id]
-
-    def of(self, user_id: str) -> UserMemory:
-        """One user's memory, as a run has it; its recall may take its time here."""
-        return UserMemory(
-            user_id, lambda: self.store(user_id), lambda kind, data: self.events.append(kind), recall_seconds=5
-        )
+    def open(self, user_id: str) -> PgVectorStore:
+        token = self.locked.key.sign(user_id, 600)
+        return PgVectorStore(user_id, self.locked.url, token, Embedder(), DIMENSIONS)
 
     def close(self) -> None:
-        """Close all connections."""
-        for store in self.stores.values():
-            store.close()
+        super().close()
         self.locked.admin.close()
 
 

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from crewyard_runtime.memory import qdrant
 from crewyard_runtime.memory.qdrant import QdrantStore, TenantClient
-from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.settings import RuntimeSettings
 from qdrant_client import QdrantClient
 from qdrant_client.models import (
@@ -27,6 +26,7 @@ from qdrant_client.models import (
     PointIdsList,
     PointStruct,
 )
+from runtime import memory_machine
 from runtime.memory_machine import DIMENSIONS, Embedder, run_crowd
 from runtime.memory_machine import WIDE as WIDE_ANYWHERE
 
@@ -59,28 +59,16 @@ class LocalClient(QdrantClient):
         return info.model_copy(update={"payload_schema": schema})
 
 
-class Memories:
-    """The memories of several users in one Qdrant."""
+class Memories(memory_machine.Memories[QdrantStore]):
+    """Those in one Qdrant."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.client = LocalClient()
         self.settings = settings(DIMENSIONS)
-        self.stores: dict[str, QdrantStore] = {}
-        self.events: list[str] = []
 
-    def store(self, user_id: str) -> QdrantStore:
-        """One user's store, as a run has it."""
-        if user_id not in self.stores:
-            self.stores[user_id] = qdrant.open_store(self.settings, user_id, None, Embedder())
-        return self.stores[user_id]
-
-    def of(self, user_id: str) -> UserMemory:
-        """One user's memory, as a run has it; its recall may take its time here."""
-        return UserMemory(user_id, lambda: self.store(user_id), self.report, recall_seconds=5)
-
-    def report(self, kind: str, data: dict[str, Any]) -> None:
-        """Take an event."""
-        self.events.append(kind)
+    def open(self, user_id: str) -> QdrantStore:
+        return qdrant.open_store(self.settings, user_id, None, Embedder())
 
     def unlock(self, user_id: str) -> None:
         """Take the second lock away from one user's store."""
