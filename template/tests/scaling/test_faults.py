@@ -4,7 +4,6 @@ An application without a framework does what these tests ask of it, on the proje
 """
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,8 @@ from crewyard_runtime.testing.service import LEASE_SECONDS, Service, freeze, liv
 from sqlalchemy import text
 
 pytestmark = pytest.mark.guards("F19")
+
+soak = pytest.mark.soak
 
 SLACK = 10  # seconds beyond the lease: five for a client that froze in a transaction, the rest for a busy machine
 A_WHILE = LEASE_SECONDS * 2
@@ -60,9 +61,11 @@ def guard_silence(model_server: ModelServer, run_id: UUID, process: int | None, 
     guard("F19", seen + (["the process of attempt 1 lives"] if process and lives(process) else []))
 
 
-@pytest.mark.parametrize("stage", ["claimed", "running", "recording"])
-def test_a_killed_worker_loses_no_run(service: Service, model_server: ModelServer, stage: str) -> None:
-    service.start_workers(2)
+@pytest.mark.parametrize(
+    "stage", ["running", pytest.param("claimed", marks=soak), pytest.param("recording", marks=soak)]
+)
+def test_a_killed_worker_loses_no_run(standing_service: Service, model_server: ModelServer, stage: str) -> None:
+    service = standing_service
     [run_id] = service.submit({"seconds": A_WHILE if stage == "running" else 1})
     service.until_status(run_id, "running")
     worker = service.worker_of(run_id)
@@ -81,9 +84,9 @@ def test_a_killed_worker_loses_no_run(service: Service, model_server: ModelServe
     assert taken_over <= LEASE_SECONDS + SLACK
 
 
-def test_a_frozen_worker_cannot_record_or_go_on(service: Service, model_server: ModelServer) -> None:
-    service.start_workers(2)
-    [run_id] = service.submit({"seconds": A_WHILE * 2})
+def test_a_frozen_worker_cannot_record_or_go_on(standing_service: Service, model_server: ModelServer) -> None:
+    service = standing_service
+    [run_id] = service.submit({"seconds": 60})
     service.until_status(run_id, "running")
     process = process_of(model_server, run_id)
     worker = service.worker_of(run_id)
@@ -97,14 +100,15 @@ def test_a_frozen_worker_cannot_record_or_go_on(service: Service, model_server: 
     guard_silence(model_server, run_id, process, since=frozen, allowed=LEASE_SECONDS + 1)
 
 
-def test_a_restarted_database_loses_no_run(service: Service, postgres: Postgres) -> None:
-    service.start_workers(2)
+def test_a_restarted_database_loses_no_run(standing_service: Service, postgres: Postgres) -> None:
+    service = standing_service
     ids = service.submit({"seconds": 1.5}, *[{"text": "next"}] * 4)
     service.until_status(ids[0], "running")
     postgres.restart()
     one_end(service, ids)
 
 
+@soak
 def test_a_killed_database_loses_no_run(service: Service, postgres: Postgres) -> None:
     service.start_worker()
     ids = service.submit({"seconds": 1.5}, {"text": "next"})
@@ -112,11 +116,6 @@ def test_a_killed_database_loses_no_run(service: Service, postgres: Postgres) ->
     postgres.kill()
     postgres.start()
     one_end(service, ids)
-
-
-def until_dead(worker: "subprocess.Popen[bytes]") -> None:
-    """Wait for the end of a process."""
-    until("the death of the worker", lambda: worker.poll() is not None)
 
 
 def _restart(broker: Broker) -> None:
@@ -127,22 +126,24 @@ def _flush(broker: Broker) -> None:
     broker.flush()
 
 
-@pytest.mark.parametrize("fault", [_restart, _flush])
-def test_a_broker_that_forgets_loses_no_run(service: Service, broker: Broker, fault: Callable[[Broker], None]) -> None:
-    service.start_workers(2)
-    ids = service.submit({"seconds": 2}, {"seconds": 2}, *[{"text": "next"}] * 4)
+@pytest.mark.parametrize("fault", [_flush, pytest.param(_restart, marks=soak)])
+def test_a_broker_that_forgets_loses_no_run(
+    standing_service: Service, broker: Broker, fault: Callable[[Broker], None]
+) -> None:
+    service = standing_service
+    ids = service.submit({"seconds": 1}, {"seconds": 1}, *[{"text": "next"}] * 4)
     service.until_status(ids[0], "running")
     fault(broker)
     ids += service.submit({"text": "after the fault"})
     one_end(service, ids)
 
 
+@soak
 def test_a_poison_run_is_dead_in_the_end(service: Service) -> None:
     [poison] = service.submit({"then": "kill_its_worker"}, max_attempts=2)
-    for _ in range(2):
-        until_dead(service.start_worker())
+    workers = service.start_workers(3)
+    until("the death of two workers", lambda: sum(worker.poll() is not None for worker in workers) == 2)
     [innocent] = service.submit({"text": "innocent"})
-    service.start_worker()
     one_end(service, [poison], "dead")
     one_end(service, [innocent])
     errors = [attempt.error for attempt in service.attempts(poison)]
@@ -150,31 +151,32 @@ def test_a_poison_run_is_dead_in_the_end(service: Service) -> None:
     assert all(error["reason"] for error in errors)
     with service.database.transaction() as tx:
         runs.retry(tx, poison, max_attempts=1)
-    until_dead(service.processes[-1])
+    until("the death of the third worker", lambda: all(worker.poll() is not None for worker in workers))
 
 
-def test_a_run_whose_process_dies_is_tried_again_and_dead_in_the_end(service: Service) -> None:
-    service.start_worker()
+def test_a_run_whose_process_dies_is_tried_again_and_dead_in_the_end(standing_service: Service) -> None:
+    service = standing_service
     [run_id] = service.submit({"then": "kill_itself"}, max_attempts=3)
     one_end(service, [run_id], "dead")
     assert [attempt.status for attempt in service.attempts(run_id)] == ["lost"] * 3
 
 
-def test_a_worker_that_has_to_stop_hands_its_run_back(service: Service, model_server: ModelServer) -> None:
-    first = service.start_worker()
+def test_a_worker_that_has_to_stop_hands_its_run_back(standing_service: Service, model_server: ModelServer) -> None:
+    service = standing_service
     [run_id] = service.submit({"seconds": A_WHILE})
     process = process_of(model_server, run_id)
+    first = service.worker_of(run_id)
     first.terminate()
     assert first.wait(10) == 0
     stopped = time.time()
     attempt = service.attempts(run_id)[0]
     guard("F19", [] if attempt.status == "returned" else [f"at SIGTERM the attempt became {attempt.status}"])
     assert service.run(run_id).lost == 0
-    service.start_worker()
     one_end(service, [run_id])
     guard_silence(model_server, run_id, process, since=stopped, allowed=0)
 
 
+@soak
 def test_a_worker_that_has_to_stop_finishes_a_short_run(make_service: Any) -> None:
     service = make_service({"GRACE_SECONDS": "20"})
     worker = service.start_worker()
@@ -186,6 +188,7 @@ def test_a_worker_that_has_to_stop_finishes_a_short_run(make_service: Any) -> No
     assert len(service.attempts(run_id)) == 1
 
 
+@soak
 def test_sigquit_hands_the_run_back_at_once(make_service: Any) -> None:
     service = make_service({"GRACE_SECONDS": "60"})
     worker = service.start_worker()
@@ -196,23 +199,26 @@ def test_sigquit_hands_the_run_back_at_once(make_service: Any) -> None:
     assert service.run(run_id).status == "queued"
 
 
-def test_a_cancelled_run_ends_and_calls_no_model_after(service: Service, model_server: ModelServer) -> None:
-    service.start_worker()
-    [running] = service.submit({"seconds": 30})
-    process = process_of(model_server, running)
+def test_a_cancelled_run_ends_and_calls_no_model_after(standing_service: Service, model_server: ModelServer) -> None:
+    service = standing_service
+    running = service.submit(*[{"seconds": 30}] * len(service.workers))
+    processes = [process_of(model_server, run_id) for run_id in running]
     [queued] = service.submit({"text": "never started"})
     with service.database.transaction() as tx:
         assert runs.cancel(tx, queued) == "cancelled"
-        runs.cancel(tx, running)
-    one_end(service, [running, queued], "cancelled", seconds=10)
-    ended = service.run(running).finished_at.timestamp()
+        for run_id in running:
+            runs.cancel(tx, run_id)
+    one_end(service, [*running, queued], "cancelled", seconds=10)
     assert not service.attempts(queued)
-    guard_silence(model_server, running, process, since=ended, allowed=0)
+    for run_id, process in zip(running, processes, strict=True):
+        ended = service.run(run_id).finished_at.timestamp()
+        guard_silence(model_server, run_id, process, since=ended, allowed=0)
 
 
+@soak
 def test_a_user_gets_no_more_than_their_share(make_service: Any) -> None:
     service = make_service({"RUNS_PER_USER": "2"})
-    greedy = service.submit(*[{"seconds": 0.3}] * 8, user_id="greedy")
+    greedy = service.submit(*[{"seconds": 0.3}] * 6, user_id="greedy")
     modest = service.submit({"text": "one"}, user_id="modest")
     service.start_workers(3)
     one_end(service, [*greedy, *modest])
@@ -222,17 +228,28 @@ def test_a_user_gets_no_more_than_their_share(make_service: Any) -> None:
     assert service.run(modest[0]).finished_at < max(end for _, end in spans)
 
 
+def test_many_runs_end_once_each(standing_service: Service) -> None:
+    many_runs_end_once_each(standing_service, 12, workers=2)
+
+
+@soak
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_many_runs_end_once_each_however_many_workers(service: Service, workers: int) -> None:
-    ids = service.submit(*[{"text": f"order {number}", "seconds": 0.1} for number in range(40)])
     service.start_workers(workers)
-    one_end(service, ids)
+    many_runs_end_once_each(service, 200, workers)
+
+
+def many_runs_end_once_each(service: Service, runs: int, workers: int) -> None:
+    """Fail as F19 unless each of so many short runs has one attempt, its own result, and all workers took part."""
+    ids = service.submit(*[{"text": f"order {number}", "seconds": 0.1} for number in range(runs)])
+    one_end(service, ids, seconds=240)
     attempts = [service.attempts(run_id) for run_id in ids]
     guard("F19", [f"a run has {len(each)} attempts" for each in attempts if len(each) != 1])
-    assert [service.run(run_id).output["text"] for run_id in ids] == [f"order {number}" for number in range(40)]
+    assert [service.run(run_id).output["text"] for run_id in ids] == [f"order {number}" for number in range(runs)]
     assert len({each[0].worker for each in attempts}) == workers
 
 
+@soak
 @pytest.mark.parametrize("runs_are", ["long", "short"])
 def test_a_long_queue_does_not_fill_the_broker(service: Service, broker: Broker, runs_are: str) -> None:
     if runs_are == "long":

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 from crewyard_runtime.testing.failures import guard
-from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import Service, until
 from sqlalchemy import text
 
@@ -34,10 +33,8 @@ def ended(user: httpx.Client, run: str, seconds: float = 30) -> dict[str, Any]:
     return until(f"the end of {run}", find, seconds)
 
 
-@pytest.mark.parametrize("processes", [1, 4])
-def test_a_request_becomes_a_run_with_a_result(service: Service, processes: int) -> None:
-    service.start_api(processes)
-    service.start_worker()
+def test_a_request_becomes_a_run_with_a_result(standing_service: Service) -> None:
+    service = standing_service
     with client(service, service.key()) as user:
         answers = [user.post("/runs/faulty", json={"text": f"text {number}"}) for number in range(8)]
         assert {answer.status_code for answer in answers} == {202}
@@ -46,9 +43,9 @@ def test_a_request_becomes_a_run_with_a_result(service: Service, processes: int)
 
 
 @pytest.mark.guards("F19")
-def test_the_same_request_sent_twice_at_once_is_one_run(service: Service) -> None:
-    service.start_api(2)
-    key = service.key()
+def test_the_same_request_sent_twice_at_once_is_one_run(standing_service: Service) -> None:
+    service = standing_service
+    key = service.key("sends twice")
 
     def post(_: int) -> httpx.Response:
         with client(service, key) as user:
@@ -65,8 +62,8 @@ def test_the_same_request_sent_twice_at_once_is_one_run(service: Service) -> Non
 
 
 @pytest.mark.guards("F02")
-def test_a_user_sees_no_run_of_another(service: Service) -> None:
-    service.start_api()
+def test_a_user_sees_no_run_of_another(standing_service: Service) -> None:
+    service = standing_service
     with client(service, service.key("alice")) as alice, client(service, service.key("bob")) as bob:
         run = alice.post("/runs/faulty", json={"text": "alice's"}).headers["location"]
         tried = [("GET", run), ("GET", f"{run}/events"), ("POST", f"{run}/cancel"), ("POST", f"{run}/retry")]
@@ -79,10 +76,10 @@ def test_a_user_sees_no_run_of_another(service: Service) -> None:
     guard("F02", [*seen, *(f"run {run_id} is listed for another user" for run_id in listed)])
 
 
+@pytest.mark.soak
 @pytest.mark.guards("F02")
-def test_users_at_once_get_their_own_answers(service: Service) -> None:
-    service.start_api()
-    service.start_workers(2)
+def test_users_at_once_get_their_own_answers(standing_service: Service) -> None:
+    service = standing_service
     keys = [service.key(f"user {number}") for number in range(USERS)]
 
     def ask(number: int) -> str:
@@ -103,8 +100,8 @@ def test_users_at_once_get_their_own_answers(service: Service) -> None:
 
 
 @pytest.mark.guards("F12")
-def test_the_gateway_answers_while_its_database_does_not(service: Service, postgres: Postgres) -> None:
-    api = service.start_api()
+def test_the_gateway_answers_while_its_database_does_not(standing_service: Service) -> None:
+    service = standing_service
     with client(service, service.key()) as user, ThreadPoolExecutor(20) as pool:
         locked = service.database.engine.connect()
         locked.execute(text("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE"))
@@ -116,9 +113,9 @@ def test_the_gateway_answers_while_its_database_does_not(service: Service, postg
         assert {each.result().status_code for each in waiting} <= {202, 503}
     guard("F12", [f"/healthz took {took:.1f} s while requests waited for the database"] if took > 1 else [])
     assert health.status_code == 200
-    assert api.poll() is None
 
 
+@pytest.mark.soak
 def test_a_stopped_gateway_ends_its_event_streams(service: Service) -> None:
     api = service.start_api()
     with client(service, service.key()) as user:

@@ -7,34 +7,27 @@ import sys
 import pytest
 from crewyard_runtime import Application
 from crewyard_runtime.testing.failures import Finding, guard
-from crewyard_runtime.testing.inputs import marked_inputs
-from crewyard_runtime.testing.plugin import Probing
-from crewyard_runtime.testing.probe import ProbeReport
+from crewyard_runtime.testing.plugin import Observed
+from crewyard_runtime.testing.probe import import_times
 
 FRAMEWORKS = ("crewai", "autogen", "autogen_agentchat", "agent_framework", "litellm", "langchain", "openai", "chromadb")
 LIGHT_TIMES = 1.5  # what a gateway loads may cost this many times what the runtime costs that it loads anyway
 BUILD_TIMES = 0.5  # what only runs load may add this much to the framework's own import
 
 
-@pytest.fixture(scope="module")
-def report(application: Application, probing: Probing) -> ProbeReport:
-    """One run in an observed process."""
-    return probing([data for _, data in marked_inputs(application, 1)])
-
-
 @pytest.mark.guards("F01")
-def test_import_makes_no_agent_crew_client_or_tool(report: ProbeReport) -> None:
-    guard("F01", report.findings("made_at_import"))
+def test_import_makes_no_agent_crew_client_or_tool(observed: Observed) -> None:
+    guard("F01", observed.report.findings("made_at_import"))
 
 
 @pytest.mark.guards("F04")
-def test_import_reads_no_variable(report: ProbeReport) -> None:
-    guard("F04", report.findings("read_at_import"))
+def test_import_reads_no_variable(observed: Observed) -> None:
+    guard("F04", observed.report.findings("read_at_import"))
 
 
 @pytest.mark.guards("F24")
-def test_import_starts_no_thread(report: ProbeReport) -> None:
-    guard("F24", report.findings("started_at_import"))
+def test_import_starts_no_thread(observed: Observed) -> None:
+    guard("F24", observed.report.findings("started_at_import"))
 
 
 @pytest.mark.guards("F25")
@@ -49,18 +42,19 @@ def test_what_a_gateway_loads_imports_no_framework(application: Application) -> 
 @pytest.mark.guards("F25")
 def test_what_a_gateway_loads_is_light(application: Application) -> None:
     loaded = _imports("crewyard_runtime", application.input.__module__, application.settings.__module__, *_declared())
-    own, added = _costs(loaded, "crewyard_runtime", application.package)
-    heavy = [f"importing {name} takes {seconds:.2f} s" for name, seconds in _dearest(loaded, "crewyard_runtime")]
-    guard("F25", heavy if added > own * (LIGHT_TIMES - 1) and added > 0.1 else [])
+    added = dict(list(loaded.items())[list(loaded).index("crewyard_runtime") + 1 :])
+    own = sum(loaded.values()) - sum(added.values())
+    heavy = [f"importing {name} takes {seconds:.2f} s" for name, seconds in _dearest(added)]
+    guard("F25", heavy if sum(added.values()) > max(own * (LIGHT_TIMES - 1), 0.1) else [])
 
 
 @pytest.mark.guards("F25")
-def test_what_runs_load_adds_little_to_the_framework(application: Application) -> None:
-    framework = "crewyard_runtime.frameworks.crewai"
-    loaded = _imports(framework, application.build_module)
-    own, added = _costs(loaded, framework, application.package)
-    heavy = [f"importing {name} takes {seconds:.2f} s" for name, seconds in _dearest(loaded, framework)]
-    guard("F25", heavy if added > own * BUILD_TIMES else [])
+def test_what_runs_load_adds_little_to_the_framework(observed: Observed) -> None:
+    seconds = observed.report.import_seconds
+    theirs = {name: seconds.get(name, 0) for name in observed.report.theirs}
+    added = sum(theirs.values())
+    heavy = [f"importing {name} takes {cost:.2f} s" for name, cost in _dearest(theirs)]
+    guard("F25", heavy if added > (sum(seconds.values()) - added) * BUILD_TIMES else [])
 
 
 def _declared() -> list[str]:
@@ -76,23 +70,11 @@ def _imports(*modules: str) -> dict[str, float]:
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=False, env=os.environ
     )
     assert process.returncode == 0, process.stderr[-2000:]
-    rows = [
-        line.split("|")
-        for line in process.stderr.splitlines()
-        if line.startswith("import time:") and "[us]" not in line
-    ]
-    return {name.strip(): int(own.partition(":")[2]) / 1e6 for own, _, name in rows}
+    return import_times(process.stderr)[0]
 
 
-def _costs(loaded: dict[str, float], base: str, package: str) -> tuple[float, float]:
-    names = list(loaded)
-    border = names.index(base) + 1
-    return sum(loaded[name] for name in names[:border]), sum(loaded[name] for name in names[border:])
-
-
-def _dearest(loaded: dict[str, float], base: str) -> list[tuple[str, float]]:
-    names = list(loaded)
+def _dearest(loaded: dict[str, float]) -> list[tuple[str, float]]:
     groups: dict[str, float] = {}
-    for name in names[names.index(base) + 1 :]:
-        groups[name.partition(".")[0]] = groups.get(name.partition(".")[0], 0) + loaded[name]
+    for name, seconds in loaded.items():
+        groups[name.partition(".")[0]] = groups.get(name.partition(".")[0], 0) + seconds
     return sorted(groups.items(), key=lambda item: -item[1])[:3]

@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,14 +14,27 @@ from crewyard_runtime.testing.inputs import marked_inputs
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.plugin import Runs
 from crewyard_runtime.testing.schema import generate
+from crewyard_runtime.testing.service import Service
 from pydantic import ValidationError
 
-CEILINGS = RunLimits(deadline_seconds=3_600, max_iter=25, guardrail_retries=5, tool_seconds=300, model_seconds=300)
+CEILINGS = RunLimits(
+    deadline_seconds=3_600,
+    max_iter=25,
+    guardrail_retries=5,
+    tool_seconds=300,
+    model_seconds=300,
+    history_messages=100,
+    delegations_in_a_row=5,
+    max_tokens=5_000_000,
+    max_cost_usd=50,
+)
 MARKER = "marker-of-the-injected-failure"
-DEADLINE = 3
+DEADLINE = 2
 GRACE = 1
 PATIENCE = 30
+RETRIES = 1
 HISTORY = 6
+SAID = {"said by run.log", "said by a library in a thread", "printed", "printed by a subprocess"}
 DELEGATION = ("delegate_work_to_coworker", "ask_question_to_coworker")
 
 
@@ -32,14 +44,19 @@ def data(application: Application) -> object:
     return marked_inputs(application, 1)[0][1]
 
 
+@pytest.fixture(scope="module")
+def offered(runs: Runs, application: Application, model_server: ModelServer) -> list[dict[str, Any]]:
+    """The tools that the application's agents offer to their models."""
+    before = len(model_server.requests)
+    guard_started(runs([marked_inputs(application, 1)[0][1]]))
+    bodies = [request["body"] or {} for request in model_server.requests[before:]]
+    return [tool["function"] for body in bodies for tool in body.get("tools") or []]
+
+
 @pytest.mark.guards("F08")
 def test_limits_are_limits(runs: Runs) -> None:
-    limits = runs.settings.limits
     names = ("deadline_seconds", "max_iter", "guardrail_retries", "tool_seconds", "model_seconds")
-    guard(
-        "F08",
-        [f"{name} is {getattr(limits, name)}" for name in names if getattr(limits, name) > getattr(CEILINGS, name)],
-    )
+    guard("F08", _above_ceilings(runs, *names))
 
 
 @pytest.mark.guards("F08")
@@ -82,16 +99,24 @@ def test_an_error_is_told_with_all_that_it_came_from() -> None:
     guard("F18", [] if told == [("ValueError", True), ("KeyError", True)] else [f"of a chain of two is told: {told}"])
 
 
+@pytest.mark.guards("F18")
+def test_every_line_that_a_run_logs_names_it(standing_service: Service) -> None:
+    [run_id] = standing_service.submit({"then": "talk"})
+    standing_service.until_ended([run_id])
+    lines = [json.loads(line) for line in standing_service.logs().splitlines() if line.startswith("{")]
+    said = [line for line in lines if line["message"] in SAID]
+    missing = SAID - {line["message"] for line in said if line.get("run_id") == str(run_id)}
+    guard("F18", [f"{message!r} is in no line of the log that names its run" for message in sorted(missing)])
+
+
 @pytest.mark.guards("F09")
 def test_a_throttled_call_is_tried_again(runs: Runs, data: object, faults: ModelServer) -> None:
-    times = min(2, runs.settings.limits.model_retries)
-    if times == 0:
-        pytest.skip("LIMITS__MODEL_RETRIES is 0: this project has chosen that no call is tried again")
-    faults.fail("rate_limit", times=times)
+    guard("F09", [] if runs.settings.limits.model_retries else ["limits.model_retries is 0: no call is tried again"])
+    faults.fail("rate_limit", times=1)
     outcome = runs([data])[0]
     guard_started([outcome])
     failed = outcome.status != "succeeded"
-    guard("F09", [f"{times} calls got a 429, and the run ended as {outcome.status}: {outcome.error}"] if failed else [])
+    guard("F09", [f"a call got a 429, and the run ended as {outcome.status}: {outcome.error}"] if failed else [])
 
 
 @pytest.mark.guards("F08", "F18")
@@ -116,8 +141,12 @@ def test_a_model_that_always_answers_nonsense_ends_the_run(
 
 
 @pytest.mark.guards("F11")
-def test_the_history_of_messages_is_bounded(runs: Runs, data: object, faults: ModelServer) -> None:
-    tool = _offered_tool(runs, data, faults, lambda name: name not in DELEGATION)
+def test_the_history_of_messages_is_bounded(
+    runs: Runs, data: object, faults: ModelServer, offered: list[dict[str, Any]]
+) -> None:
+    guard("F11", _above_ceilings(runs, "history_messages"))
+    faults.clear("requests")
+    tool = next((tool for tool in offered if tool["name"] not in DELEGATION), None)
     if tool is None:
         pytest.skip("no agent has a tool, by which a history could grow")
     for _ in range(6):
@@ -128,10 +157,14 @@ def test_the_history_of_messages_is_bounded(runs: Runs, data: object, faults: Mo
 
 
 @pytest.mark.guards("F16")
-def test_agents_do_not_delegate_for_ever(runs: Runs, data: object, faults: ModelServer) -> None:
-    tool = _offered_tool(runs, data, faults, lambda name: name in DELEGATION)
+def test_agents_do_not_delegate_for_ever(
+    runs: Runs, data: object, faults: ModelServer, offered: list[dict[str, Any]]
+) -> None:
+    faults.clear("requests")
+    tool = next((tool for tool in offered if tool["name"] in DELEGATION), None)
     if tool is None:
         pytest.skip("no agent may delegate")
+    guard("F16", _above_ceilings(runs, "delegations_in_a_row"))
     faults.reply(tool=tool["name"], arguments=_arguments(tool), times=None)
     outcome = runs([data], deadline_seconds=PATIENCE)[0]
     late = outcome.status == "timed_out"
@@ -151,6 +184,7 @@ def test_every_model_call_is_counted(runs: Runs, data: object, faults: ModelServ
 
 @pytest.mark.guards("F26")
 def test_a_budget_ends_the_run(runs: Runs, data: object, faults: ModelServer) -> None:
+    guard("F26", _above_ceilings(runs, "max_tokens", "max_cost_usd"))
     [whole] = runs([data])
     guard_succeeded([whole])
     if whole.usage.model_calls < 2 or whole.usage.cost_usd is None:
@@ -160,19 +194,16 @@ def test_a_budget_ends_the_run(runs: Runs, data: object, faults: ModelServer) ->
     guard("F26", [f"a run with a budget of 1 token used {outcome.usage.tokens}, and succeeded"] if went_on else [])
 
 
+def _above_ceilings(runs: Runs, *names: str) -> list[str]:
+    limits = runs.settings.limits
+    chosen = {name: (getattr(limits, name), getattr(CEILINGS, name)) for name in names}
+    return [
+        f"{name} is {value:g}; a service has at most {most:g}" for name, (value, most) in chosen.items() if value > most
+    ]
+
+
 def _chats(faults: ModelServer) -> list[dict[str, Any]]:
     return [request for request in faults.requests if (request["body"] or {}).get("messages")]
-
-
-def _offered_tool(
-    runs: Runs, data: object, faults: ModelServer, wanted: Callable[[str], bool]
-) -> dict[str, Any] | None:
-    """A tool that an agent of the application offers to its model; what was asked and recorded is forgotten."""
-    faults.clear("requests")
-    guard_started(runs([data]))
-    offered = [tool["function"] for request in _chats(faults) for tool in request["body"].get("tools") or []]
-    faults.clear("requests")
-    return next((tool for tool in offered if wanted(tool["name"])), None)
 
 
 def _arguments(tool: dict[str, Any]) -> dict[str, Any]:
@@ -183,10 +214,10 @@ def _arguments(tool: dict[str, Any]) -> dict[str, Any]:
 def _ended(runs: Runs, data: object, faults: ModelServer) -> Outcome:
     """The outcome of one run, which must end before its deadline and must not ask the same thing again and again."""
     faults.clear("requests")
-    outcome = runs([data], deadline_seconds=PATIENCE)[0]
+    outcome = runs([data], deadline_seconds=PATIENCE, model_retries=RETRIES)[0]
     guard_started([outcome])
     same = Counter(json.dumps(request["body"], sort_keys=True) for request in faults.requests)
-    allowed = (1 + runs.settings.limits.model_retries) * (1 + runs.settings.limits.guardrail_retries)
+    allowed = (1 + RETRIES) * (1 + runs.settings.limits.guardrail_retries)
     seen = [f"one request was sent {count} times (allowed: {allowed})" for count in same.values() if count > allowed]
     if outcome.status == "timed_out":
         seen.append(f"the run did not end by itself within {PATIENCE} seconds; {sum(same.values())} requests were sent")

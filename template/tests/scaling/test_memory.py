@@ -20,8 +20,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import text
 
+soak = pytest.mark.soak
 WILD = ["*", "%", "", " ", "a b", "ada*", "ada|bob", "ada,bob", "a" * 129, ["ada", "bob"], {"ne": ""}, 7]
 Faulty = Callable[..., Service]
+
+
+def skip_unless_remembered(service: Service) -> None:
+    """Skip the test where the faulty application has no memory."""
+    if memory_variables(service.database_url, service.directory / "memory")["MEMORY"] == "volume":
+        pytest.skip("the faulty application has no framework, and this memory is the framework's own")
+    if service.environment["MEMORY"] == "none":
+        pytest.skip("this project remembers nothing")
 
 
 @pytest.fixture
@@ -31,13 +40,23 @@ def faulty(make_service: Any) -> Faulty:
     def make(**variables: str) -> Service:
         service: Service = make_service()
         service.variables |= memory_variables(service.database_url, service.directory / "memory") | variables
-        if service.variables["MEMORY"] == "none":
-            pytest.skip("this project remembers nothing")
-        if service.variables["MEMORY"] == "volume":
-            pytest.skip("the faulty application has no framework, and this memory is the framework's own")
+        skip_unless_remembered(service)
         return service
 
     return make
+
+
+@pytest.fixture
+def remembering(standing_service: Service) -> Service:
+    """The session's service of the faulty application; its users are a test's own if they are named for it."""
+    skip_unless_remembered(standing_service)
+    return standing_service
+
+
+@pytest.fixture
+def user() -> str:
+    """A user that no other test knows."""
+    return f"user-{new_canary()}"
 
 
 def ask(service: Service, user_id: str, then: str, words: str, where: str = "here") -> list[str]:
@@ -66,9 +85,7 @@ def test_agents_know_their_user_and_no_other(
     service = own_service
     if service.environment["MEMORY"] == "none":
         pytest.skip("this project remembers nothing")
-    service.variables |= {"LIMITS__RECALL_SECONDS": "20", "LIMITS__REMEMBER_SECONDS": "20"}
     memories = Memories.of_service(service)
-    service.start_workers(1 if service.environment["MEMORY"] == "volume" else 2)
     facts = {user: f"the code word of {user} is {new_canary()}" for user in ("ada", "bob")}
     for user, fact in facts.items():
         assert memories.of(user).remember(fact), memories.reported
@@ -97,18 +114,18 @@ def carries(said: str, canaries: set[str | None]) -> bool:
 
 
 @pytest.mark.guards("F14", "F15")
-@pytest.mark.parametrize("where", ["here", "thread", "fork"])
-def test_runs_ask_for_another_users_facts(faulty: Faulty, where: str) -> None:
-    service = faulty()
-    service.start_worker()
+@pytest.mark.parametrize("where", ["here", pytest.param("thread", marks=soak), pytest.param("fork", marks=soak)])
+def test_runs_ask_for_another_users_facts(remembering: Service, user: str, where: str) -> None:
+    service, other = remembering, f"another-{user}"
     canary = new_canary()
-    assert ask(service, "bob", "remember", f"the code word of bob is {canary}", where) != [""], service.logs()
-    leaked = [each for each in ask(service, "ada", "recall", "the code word of bob", where) if canary in each]
-    guard("F14", [f"a run of ada recalls {each!r}" for each in leaked])
-    kept = [each for each in ask(service, "bob", "recall", "the code word of bob", where) if canary in each]
-    guard("F15", [] if kept else ["bob's own run does not recall it"])
+    assert ask(service, user, "remember", f"the code word is {canary}", where) != [""], service.logs()
+    leaked = [each for each in ask(service, other, "recall", "the code word", where) if canary in each]
+    guard("F14", [f"a run of another user recalls {each!r}" for each in leaked])
+    kept = [each for each in ask(service, user, "recall", "the code word", where) if canary in each]
+    guard("F15", [] if kept else ["the user's own run does not recall it"])
 
 
+@soak
 @pytest.mark.guards("F14", "F15")
 def test_forty_users_on_four_workers(faulty: Faulty) -> None:
     service = faulty(LIMITS__RECALL_SECONDS="20", LIMITS__REMEMBER_SECONDS="20")
@@ -125,16 +142,16 @@ def test_forty_users_on_four_workers(faulty: Faulty) -> None:
 
 
 @pytest.mark.guards("F15")
-def test_memory_outlives_workers_servers_and_directories(faulty: Faulty, postgres: Postgres) -> None:
-    service = faulty()
-    worker = service.start_worker()
-    ask(service, "ada", "remember", "ada lives in Oslo")
-    service.kill(worker)
+def test_memory_outlives_workers_servers_and_directories(remembering: Service, user: str, postgres: Postgres) -> None:
+    service = remembering
+    ask(service, user, "remember", "lives in Oslo")
+    for worker in service.workers:
+        service.kill(worker)
     shutil.rmtree(service.environment["WRITABLE_DIR"])
     postgres.restart()
-    service.start_worker()
-    recalled = ask(service, "ada", "recall", "Where does she live?")
-    guard("F15", [] if "ada lives in Oslo" in recalled else [f"all that is recalled is {recalled}"])
+    service.stand(workers=2)
+    recalled = ask(service, user, "recall", "Where is home?")
+    guard("F15", [] if "lives in Oslo" in recalled else [f"all that is recalled is {recalled}"])
 
 
 @pytest.mark.guards("F14")
@@ -204,7 +221,7 @@ class Users(RuleBasedStateMachine):
 
 @pytest.mark.guards("F14", "F15")
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(10, 30), pytest.param(100, 100, marks=pytest.mark.soak)], ids=["300 steps", "10,000 steps"]
+    ("examples", "steps"), [(4, 25), pytest.param(100, 100, marks=soak)], ids=["100 steps", "10,000 steps"]
 )
 def test_many_users_at_random(memories: Memories, examples: int, steps: int) -> None:
     Users.memories = memories
@@ -212,61 +229,64 @@ def test_many_users_at_random(memories: Memories, examples: int, steps: int) -> 
     run_state_machine_as_test(Users, settings=chosen)
 
 
-@pytest.mark.parametrize("fault", ["slow", "error", "rate_limit", "broken_json", "drop", "empty"])
-def test_a_run_goes_on_while_embeddings_fail(faulty: Faulty, faults: ModelServer, fault: str) -> None:
-    service = faulty()
-    service.start_worker()
+FAULTS = ["error", *(pytest.param(kind, marks=soak) for kind in ("slow", "rate_limit", "broken_json", "drop", "empty"))]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_goes_on_while_embeddings_fail(remembering: Service, user: str, faults: ModelServer, fault: str) -> None:
     faults.fail(fault, times=1_000, **({"seconds": 30} if fault == "slow" else {}))
-    [run_id] = service.submit({"then": "recall", "text": "anything"}, user_id="ada")
-    assert found(service, run_id) == [""]
-    assert {"memory.late", "memory.failed"} & set(kinds(service, run_id))
+    [run_id] = remembering.submit({"then": "recall", "text": "anything"}, user_id=user)
+    assert found(remembering, run_id) == [""]
+    assert {"memory.late", "memory.failed"} & set(kinds(remembering, run_id))
 
 
-@pytest.mark.parametrize(
-    ("fault", "mended", "event"),
-    [
-        (
-            "REVOKE SELECT ON memories FROM crewyard_memory",
-            "GRANT SELECT ON memories TO crewyard_memory",
-            "memory.failed",
-        ),
-        (
-            "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$; "
-            "CREATE TRIGGER full_disk BEFORE INSERT ON memories EXECUTE FUNCTION full_disk()",
-            "DROP TRIGGER full_disk ON memories",
-            "memory.failed",
-        ),
-        ("ALTER TABLE memories RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO memories", "memory.failed"),
-    ],
-    ids=["no rights", "disk full", "no table"],
+FULL = (
+    "CREATE OR REPLACE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$; "
+    "CREATE TRIGGER full_disk BEFORE INSERT ON memories EXECUTE FUNCTION full_disk()"
 )
-def test_a_run_goes_on_while_the_store_fails(faulty: Faulty, fault: str, mended: str, event: str) -> None:
-    service = faulty()
+STORE_FAULTS = [
+    pytest.param(
+        "REVOKE SELECT ON memories FROM crewyard_memory", "GRANT SELECT ON memories TO crewyard_memory", id="no rights"
+    ),
+    pytest.param(FULL, "DROP TRIGGER full_disk ON memories", id="disk full", marks=soak),
+    pytest.param(
+        "ALTER TABLE memories RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO memories",
+        id="no table",
+        marks=soak,
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "mended"), STORE_FAULTS)
+def test_a_run_goes_on_while_the_store_fails(remembering: Service, user: str, fault: str, mended: str) -> None:
+    service = remembering
     if service.environment["MEMORY"] != "pgvector":
         pytest.skip("the faults are made in Postgres, and this memory is elsewhere")
     memories = Memories.of_service(service)
-    service.start_worker()
-    ask(service, "ada", "remember", "before")
+    ask(service, user, "remember", "before")
     memories.owner_does(fault)
-    ids = [service.submit({"then": then, "text": "meanwhile"}, user_id="ada")[0] for then in ("remember", "recall")]
-    ended = service.until_ended(ids)
-    memories.owner_does(mended)
+    try:
+        ids = [service.submit({"then": then, "text": "meanwhile"}, user_id=user)[0] for then in ("remember", "recall")]
+        ended = service.until_ended(ids)
+    finally:
+        memories.owner_does(mended)
     assert {run.status for run in ended.values()} == {"succeeded"}
-    assert event in kinds(service, ids[0]) + kinds(service, ids[1])
-    until("the memory being back", lambda: "before" in ask(service, "ada", "recall", "before") or None)
+    assert "memory.failed" in kinds(service, ids[0]) + kinds(service, ids[1])
+    until("the memory being back", lambda: "before" in ask(service, user, "recall", "before") or None)
 
 
-def test_a_slow_store_delays_a_run_by_no_more_than_its_limit(faulty: Faulty) -> None:
-    service = faulty()
+@soak
+def test_a_slow_store_delays_a_run_by_no_more_than_its_limit(remembering: Service, user: str) -> None:
+    service = remembering
     if service.environment["MEMORY"] != "pgvector":
         pytest.skip("the fault is made in Postgres, and this memory is elsewhere")
-    service.start_worker()
-    ask(service, "ada", "remember", "before")
+    ask(service, user, "remember", "before")
     with service.database.transaction() as tx:
         tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         tx.execute(text("LOCK TABLE memories"))
-        [run_id] = service.submit({"then": "recall", "text": "meanwhile"}, user_id="ada")
+        [run_id] = service.submit({"then": "recall", "text": "meanwhile"}, user_id=user)
         run = service.until_ended([run_id], seconds=20)[run_id]
     assert run.status == "succeeded"
     assert "memory.late" in kinds(service, run_id)

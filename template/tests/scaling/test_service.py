@@ -13,27 +13,9 @@ from crewyard_runtime.testing.service import LEASE_SECONDS, Service, until
 AT_ONCE = 10
 
 
-@pytest.mark.guards("F19")
-def test_a_run_survives_its_worker(own_service: Service, application: Application, faults: ModelServer) -> None:
-    service = own_service
-    service.variables["MEMORY"] = "none"  # it has tests of its own, and one on a volume takes one worker
-    service.start_workers(2)
-    faults.fail("slow", times=1, seconds=LEASE_SECONDS)  # so that there is a middle in which to kill
-    [run_id] = service.submit(marked_inputs(application, 1)[0][1], application=application.name)
-    before = len(faults.requests)
-    until("the first model call", lambda: len(faults.requests) > before or None)
-    service.kill_only(service.worker_of(run_id))
-    run = service.until_ended([run_id])[run_id]
-    guard("F19", [f"the run is {run.status}: {run.error}"] if run.status != "succeeded" else [])
-    assert [attempt.status for attempt in service.attempts(run_id)] == ["lost", "succeeded"]
-
-
 @pytest.mark.guards("F02")
 def test_users_at_once_meet_no_data_of_each_other(own_service: Service, application: Application) -> None:
     service = own_service
-    service.variables["MEMORY"] = "none"  # it has tests of its own, and one on a volume takes one worker
-    service.start_api()
-    service.start_workers(2)
     inputs = marked_inputs(application, AT_ONCE)
     canaries = [canary for canary, _ in inputs]
     answers: list[str] = []
@@ -56,3 +38,18 @@ def test_users_at_once_meet_no_data_of_each_other(own_service: Service, applicat
         answers.append(run.text + events)
         client.close()
     guard("F02", leaks(canaries, answers))
+
+
+@pytest.mark.guards("F19")
+def test_a_run_survives_its_worker(own_service: Service, application: Application, faults: ModelServer) -> None:
+    service = own_service
+    faults.fail("slow", times=1, seconds=LEASE_SECONDS)  # so that there is a middle in which to kill
+    [run_id] = service.submit(marked_inputs(application, 1)[0][1], application=application.name)
+    before = len(faults.requests)
+    until("the first model call", lambda: len(faults.requests) > before or None)
+    service.kill_only(service.worker_of(run_id))
+    if service.environment["MEMORY"] == "volume":  # which takes one worker at a time
+        service.start_worker()
+    run = service.until_ended([run_id])[run_id]
+    guard("F19", [f"the run is {run.status}: {run.error}"] if run.status != "succeeded" else [])
+    assert [attempt.status for attempt in service.attempts(run_id)] == ["lost", "succeeded"]

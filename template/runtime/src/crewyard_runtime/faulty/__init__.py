@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Order(BaseModel):
-    """What the run is to do. seconds: for how long it calls the model, every `tick` seconds.
+    """What the run is to do. seconds: for how long its first attempt calls the model, every `tick` seconds.
 
     where: what remembers or recalls the text; a fork is a process that has a copy of the run's.
     """
@@ -80,7 +80,7 @@ def create_app() -> "FastAPI":
 
 def _work(run: RunContext[FaultySettings, Order]) -> Result:
     order = run.input
-    until = time.monotonic() + order.seconds
+    until = time.monotonic() + (order.seconds if run.attempt == 1 else 0)
     while time.monotonic() < until:
         _call_model(run)
         time.sleep(min(order.tick, max(until - time.monotonic(), 0)))

@@ -8,13 +8,18 @@ _PREFIXES = (
     "ghp_|gho_|ghs_|ghu_|glpat-|github_pat_|xox[abprs]-"
 )
 _NAMES = "pass(?:word|wd|phrase)?|pwd|pw|secret|(?:api|access|account|private|client|secret)[_ -]?(?:key|secret)|token"
-_SECRETS = re.compile(
-    rf"""
+# What is a key by its shape alone.
+_SHAPES = rf"""
     -----BEGIN[ A-Z]*PRIVATE[ ]KEY
     | (?<![A-Za-z0-9])(?:{_PREFIXES})(?=[A-Za-z0-9._/+-]*[0-9])(?=[A-Za-z0-9._/+-]*[A-Za-z])[A-Za-z0-9._/+-]{{16,}}
     | \b(?:AKIA|ASIA)[A-Z0-9]{{16}}\b
     | \bAIza[A-Za-z0-9_-]{{35}}
     | \beyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]*  # a JSON web token
+"""
+KEYS = re.compile(_SHAPES, re.VERBOSE)
+_SECRETS = re.compile(
+    rf"""
+    {_SHAPES}
     | (?i:\b[a-z][a-z0-9+]*://[^\s:/@]+:[^\s/@]+@)              # a URL with a password
     | hooks\.slack\.com/services/\S+
     | (?i:\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{{16,}})

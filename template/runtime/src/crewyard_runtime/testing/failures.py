@@ -9,11 +9,12 @@ from crewyard_runtime.execution import Outcome
 
 @dataclass(frozen=True)
 class FailureMode:
-    """leads_to: what it does in production. cure: what to do about it."""
+    """leads_to: what it does in production. cure: what to do about it. not_yet: what of it no test looks for."""
 
     title: str
     leads_to: str
     cure: str
+    not_yet: str = ""
 
 
 FAILURE_MODES = {
@@ -75,8 +76,14 @@ FAILURE_MODES = {
     ),
     "F12": FailureMode(
         "a blocking call runs on the event loop",
-        "one slow database or broker stops the gateway for everybody, its health check included",
-        "make an endpoint that waits a plain `def`; only what follows events is `async`",
+        "one slow call stops all that the loop serves: a gateway with its health check, a run with its other steps",
+        "make what waits a plain `def`, or await it: asyncio.sleep, httpx.AsyncClient, asyncio.to_thread",
+    ),
+    "F13": FailureMode(
+        "a client, a connection or a part of an event loop is used where it was not made",
+        "the next run has a loop and a process of its own: 'Event loop is closed', 'attached to a different loop', or "
+        "two processes on one socket",
+        "make it inside the build function or the tool's call, and close it there; `run.http` is made for the run",
     ),
     "F14": FailureMode(
         "what is known about one user reaches another",
@@ -87,6 +94,7 @@ FAILURE_MODES = {
         "what must last is on the container's disk",
         "a restart or another replica knows nothing of it",
         "remember by run.memory, and give back what must last as the run's output",
+        not_yet="files that a run gives back",
     ),
     "F16": FailureMode(
         "agents delegate to each other for ever",
@@ -97,6 +105,7 @@ FAILURE_MODES = {
         "an output that is not what the application promises is handed on",
         "the next system takes it for an answer",
         "give the last task output_pydantic, and let what does not fit fail the run",
+        not_yet="personal data",
     ),
     "F18": FailureMode(
         "an error loses its cause or its run",
@@ -108,10 +117,27 @@ FAILURE_MODES = {
         "a user waits for ever, or a poison run takes down one worker after the other",
         "leave claims, leases and their fence to crewyard_runtime.store.runs, and run one worker a process",
     ),
+    "F20": FailureMode(
+        "what is installed is not locked, is hours old, or runs as root",
+        "two replicas differ, a package that was taken over yesterday gets in, and whoever breaks out owns the node",
+        "keep `exclude-newer` in pyproject.toml and uv.lock in git; in an image `uv sync --locked`, and a USER",
+    ),
+    "F21": FailureMode(
+        "generated code runs outside of a sandbox",
+        "a prompt injection becomes a shell on your machine, with what the worker may do",
+        "give agents tools that do one thing; run code of a model in a sandbox of its own, behind HTTP",
+    ),
+    "F22": FailureMode(
+        "a tool reaches where it should not: an internal address, a file, a table",
+        "a prompt injection reads your metadata service, your disk or your customers",
+        "fetch by run.http, which refuses internal addresses, and write below run.workspace",
+        not_yet="tools' network and SQL",
+    ),
     "F23": FailureMode(
-        "a run sees a secret that it does not need",
-        "a prompt injection or a tool's log gives away the database, the broker or the webhooks",
-        "keep it out of Settings; what the service needs is a field of ServiceSettings, which no run receives",
+        "a secret is where it does not belong: in the code, in a log, in a prompt, in a run that does not need it",
+        "who reads the repository, a log or a trace has it, and a prompt injection asks for it",
+        "take secrets from the environment by a SecretStr field of Settings, log none, and keep what the service needs "
+        "out of Settings: ServiceSettings has it, which no run receives",
     ),
     "F24": FailureMode(
         "something was started before the fork",

@@ -1,10 +1,10 @@
-"""What the team's modules hold on to: texts on modules and classes, in closures, defaults and caches."""
+"""What the team's modules hold on to: on modules and classes, in closures, defaults and caches."""
 
 import functools
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -13,17 +13,59 @@ from crewyard_runtime.testing.failures import Finding
 MOST = 100_000  # objects that are looked at
 
 
+# Bound to the event loop or the process that made them, by the name of a class and the package it is from.
+OF_A_LOOP = {
+    "asyncio": ("BaseEventLoop", "_LoopBoundMixin", "Future", "Runner", "StreamReader", "StreamWriter"),
+    "aiohttp": ("ClientSession",),
+    "anthropic": ("AsyncAPIClient",),
+    "asyncpg": ("Connection", "Pool"),
+    "grpc": ("Channel",),
+    "httpx": ("AsyncClient",),
+    "openai": ("AsyncAPIClient",),
+    "psycopg": ("AsyncConnection",),
+    "psycopg_pool": ("AsyncConnectionPool",),
+    "redis": ("AsyncRedisModuleCommands",),
+    "sqlalchemy": ("AsyncEngine", "AsyncSession"),
+}
+OF_A_PROCESS = {
+    "anthropic": ("SyncAPIClient",),
+    "httpx": ("Client",),
+    "multiprocessing": ("BaseProcess", "Pool"),
+    "openai": ("SyncAPIClient",),
+    "psycopg": ("Connection",),
+    "psycopg_pool": ("ConnectionPool",),
+    "pymongo": ("MongoClient",),
+    "redis": ("RedisModuleCommands",),
+    "requests": ("Session",),
+    "socket": ("socket",),
+    "sqlalchemy": ("Engine", "Session"),
+    "sqlite3": ("Connection",),
+}
+
+
 def held_texts(packages: Iterable[str], marks: list[str]) -> list[Finding]:
     """A finding for each place of the team's modules that holds a text with one of the marks."""
     found = {}
-    for place, text in _texts(tuple(packages)):
-        if place not in found and any(mark in text for mark in marks):
+    for place, thing in _things(tuple(packages)):
+        text = thing.decode(errors="replace") if isinstance(thing, bytes) else thing
+        if place not in found and isinstance(text, str) and any(mark in text for mark in marks):
             found[place] = Finding(f"{place} holds what a run was given")
     return list(found.values())
 
 
-def _texts(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Each text, and the name on a module by which it is reached."""
+def held_clients(packages: Iterable[str], kinds: Mapping[str, tuple[str, ...]], when: str) -> list[Finding]:
+    """A finding for each place of the team's modules that holds a client, a connection or a part of an event loop."""
+    found = {}
+    for place, thing in _things(tuple(packages)):
+        for kind in type(thing).__mro__:
+            if kind.__name__ in kinds.get(kind.__module__.partition(".")[0].lstrip("_"), ()):
+                name = f"{type(thing).__module__.partition('.')[0].lstrip('_')}.{type(thing).__name__}"
+                found[place] = Finding(f"{place} holds a {name} {when}")
+    return list(found.values())
+
+
+def _things(packages: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Each thing that is held, and the name on a module by which it is reached."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         if not _is_theirs(name, packages):
@@ -31,12 +73,11 @@ def _texts(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         waiting = deque((f"{name}.{key}", value) for key, value in vars(module).items() if not key.startswith("__"))
         while waiting and len(seen) < MOST:
             place, thing = waiting.popleft()
-            if isinstance(thing, str):
+            if isinstance(thing, str | bytes):
                 yield place, thing
-            elif isinstance(thing, bytes):
-                yield place, thing.decode(errors="replace")
             elif id(thing) not in seen:
                 seen.add(id(thing))
+                yield place, thing
                 waiting.extend((place, inner) for inner in _inside(thing, packages))
 
 

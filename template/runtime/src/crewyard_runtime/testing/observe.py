@@ -4,10 +4,9 @@ import gc
 import os
 import re
 import sys
-import sysconfig
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,66 +15,8 @@ from types import FrameType
 from typing import Any
 
 from crewyard_runtime.testing.failures import Finding
+from crewyard_runtime.testing.team import Team
 from crewyard_runtime.tools import ToolGuard
-
-STDLIB = sysconfig.get_paths()["stdlib"]
-SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
-READERS = ("pydantic_settings", "dotenv", "environs", "decouple")  # libraries that read for their caller
-
-
-class Team:
-    """The team's code: its packages, by name, and their directories."""
-
-    def __init__(self, places: list[Path], packages: Iterable[str] = ()) -> None:
-        self.packages = tuple(packages)
-        self._places = tuple(str(place.resolve()) + os.sep for place in places)
-
-    def owns(self, filename: str) -> bool:
-        """Whether a file belongs to the team's packages."""
-        return filename.startswith(self._places)
-
-    def reader(self, frame: FrameType | None) -> str | None:
-        """The team's line that asked for something, directly or through a library that reads for its caller."""
-        for caller in _outwards(frame):
-            filename = caller.f_code.co_filename
-            if self.owns(filename):
-                return f"{filename}:{caller.f_lineno}"
-            if not _reads_for_caller(filename):
-                return None
-        return None
-
-    def starter(self, frame: FrameType | None) -> str | None:
-        """The team's line if nothing but the standard library stands between it and what was started."""
-        for caller in _outwards(frame):
-            filename = caller.f_code.co_filename
-            if self.owns(filename):
-                return f"{filename}:{caller.f_lineno}"
-            if not _is_stdlib(filename) and filename != __file__:
-                return None
-        return None
-
-    def nearest(self, frame: FrameType | None) -> str | None:
-        """The innermost line of the team on the stack."""
-        frames = ((c.f_code.co_filename, c.f_lineno) for c in _outwards(frame))
-        return next((f"{name}:{line}" for name, line in frames if self.owns(name)), None)
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _is_stdlib(filename: str) -> bool:
-    return filename.startswith((STDLIB, "<frozen")) and not filename.startswith(SITE)
-
-
-def _reads_for_caller(filename: str) -> bool:
-    if filename == __file__ or filename == os.__file__ or filename.startswith("<frozen os"):
-        return True
-    if "_collections_abc" in filename or filename == "<string>":
-        return True
-    return any(f"{os.sep}{name}{os.sep}" in filename for name in READERS)
 
 
 class _RecordingEnviron(os._Environ[str]):

@@ -1,6 +1,7 @@
 """The pytest plugin of a project: fixtures that find its applications and run them against the model server."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from pydantic import SecretStr, ValidationError
 from crewyard_runtime.application import Application, find_applications
 from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.settings import ApplicationSettings, RuntimeSettings, plain
+from crewyard_runtime.testing.inputs import marked_inputs
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.probe import ProbeReport, ProbeRequest, probe
 
 PROBE_SECONDS = 240
+IN_A_ROW = 10  # runs
 TOOL_SECONDS = 5  # of a call in the probe: one that hangs must not hold up the tests
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY")
 
@@ -54,7 +57,7 @@ def runtime_settings(model_server: ModelServer, tmp_path_factory: pytest.TempPat
     """The project's settings, with the model server as the provider."""
     return RuntimeSettings.load(
         openai_base_url=model_server.url,
-        openai_api_key="offline",
+        openai_api_key=f"offline-{secrets.token_hex(8)}",
         model_fast="openai/gpt-4o-mini",
         model_strong="openai/gpt-4o",
         writable_dir=tmp_path_factory.mktemp("writable"),
@@ -124,6 +127,32 @@ def probing(
 ) -> Probing:
     """A probe for the application."""
     return Probing(application, runtime_settings, application_settings)
+
+
+@dataclass
+class Observed:
+    """What an observed process showed. inputs: pairs of a canary and the input that carries it, in the order of runs.
+
+    prompts: the bodies of all model requests, as text.
+    """
+
+    inputs: list[tuple[str | None, Any]]
+    report: ProbeReport
+    prompts: list[str]
+
+    @property
+    def canaries(self) -> list[str | None]:
+        """The canary of each run."""
+        return [canary for canary, _ in self.inputs]
+
+
+@pytest.fixture(scope="session")
+def observed(application: Application, probing: Probing, model_server: ModelServer) -> Observed:
+    """The application imported and run many times in a row in one process, as on a platform that keeps it."""
+    inputs = marked_inputs(application, IN_A_ROW)
+    before = len(model_server.requests)
+    report = probing([data for _, data in inputs], marks=[canary for canary, _ in inputs if canary])
+    return Observed(inputs, report, [str(request["body"]) for request in model_server.requests[before:]])
 
 
 def with_examples(model: type[ApplicationSettings]) -> ApplicationSettings:

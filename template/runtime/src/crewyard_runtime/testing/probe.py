@@ -17,19 +17,23 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from crewyard_runtime.application import ENTRY_POINTS, Application, find_application
+from crewyard_runtime.errors import error_chain
 from crewyard_runtime.execution.messages import Outcome, RunRequest
 from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
+from crewyard_runtime.testing.audited import Audited
 from crewyard_runtime.testing.failures import Finding
-from crewyard_runtime.testing.held import held_texts
-from crewyard_runtime.testing.observe import Births, FileWrites, Team, ToolCalls, environment_reads, thread_use
+from crewyard_runtime.testing.held import OF_A_LOOP, OF_A_PROCESS, held_clients, held_texts
+from crewyard_runtime.testing.observe import Births, FileWrites, ToolCalls, environment_reads, thread_use
+from crewyard_runtime.testing.team import Team
 
 
 class ProbeRequest(BaseModel):
@@ -42,7 +46,10 @@ class ProbeRequest(BaseModel):
 
 
 class ProbeReport(BaseModel):
-    """What was seen, by subject; each entry is [what, where]."""
+    """What was seen, by subject; each entry is [what, where].
+
+    theirs: the modules that importing the team's code brought in. import_seconds: of each module, its own seconds.
+    """
 
     made_at_import: list[tuple[str, str | None]] = []
     read_at_import: list[tuple[str, str | None]] = []
@@ -55,7 +62,13 @@ class ProbeReport(BaseModel):
     threads: list[tuple[str, str | None]] = []
     unguarded: list[tuple[str, str | None]] = []
     not_plain: list[tuple[str, str | None]] = []
+    blocked: list[tuple[str, str | None]] = []
+    bound: list[tuple[str, str | None]] = []
+    executed: list[tuple[str, str | None]] = []
     outcomes: list[Outcome] = []
+    theirs: list[str] = []
+    import_seconds: dict[str, float] = {}
+    printed: str = ""
 
     def findings(self, subject: str) -> list[Finding]:
         """The entries of a subject."""
@@ -67,7 +80,15 @@ def probe(application: Application, request: ProbeRequest, environment: dict[str
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory(prefix="crewyard-probe-") as scratch:
         process = subprocess.Popen(
-            [sys.executable, "-m", "crewyard_runtime.testing.probe", application.name, str(writing)],
+            [
+                sys.executable,
+                "-X",
+                "importtime",
+                "-m",
+                "crewyard_runtime.testing.probe",
+                application.name,
+                str(writing),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -86,10 +107,21 @@ def probe(application: Application, request: ProbeRequest, environment: dict[str
                 process.kill()
                 printed, _ = process.communicate()
             reader.join()
+    seconds, said = import_times(printed.decode(errors="replace"))
     if process.returncode != 0 or not received[0]:
-        msg = f"The probe ended with code {process.returncode}:\n{printed.decode(errors='replace')[-4000:]}"
+        msg = f"The probe ended with code {process.returncode}:\n{said[-4000:]}"
         raise RuntimeError(msg)
-    return ProbeReport.model_validate_json(received[0])
+    report = ProbeReport.model_validate_json(received[0])
+    report.import_seconds, report.printed = seconds, said
+    return report
+
+
+def import_times(printed: str) -> tuple[dict[str, float], str]:
+    """The own seconds of each imported module, from what `-X importtime` has printed, and what else was printed."""
+    lines = printed.splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("import time:") and "[us]" not in line]
+    seconds = {row[2].strip(): int(row[0].partition(":")[2]) / 1e6 for row in rows}
+    return seconds, "\n".join(line for line in lines if not line.startswith("import time:"))
 
 
 def main(name: str, descriptor: int) -> None:
@@ -113,18 +145,32 @@ def _locations(package: str) -> list[str]:
 
 def _observe_import(name: str, packages: set[str], births: Births, team: Team, report: ProbeReport) -> None:
     births.phase = "import"
-    threads = set(threading.enumerate())
+    threads, modules = set(threading.enumerate()), set(sys.modules)
     with environment_reads(team) as reads:
         for package in packages:
-            for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+            for module in pkgutil.walk_packages(_imported(package).__path__, f"{package}."):
                 if not module.name.endswith("__main__"):
-                    import_module(module.name)
+                    _imported(module.name)
         find_application(name).load_build()
     report.read_at_import = _pairs(reads)
     report.made_at_import = [(f"a {birth.kind} is made at import", birth.where) for birth in births.living("import")]
     report.started_at_import = [
         (f"the thread {thread.name} is started at import", None) for thread in set(threading.enumerate()) - threads
     ]
+    report.theirs = [module for module in sys.modules if module not in modules]
+    made = held_clients(team.packages, OF_A_LOOP, "since the import") + held_clients(
+        team.packages, OF_A_PROCESS, "since the import"
+    )
+    report.bound = _pairs(made)
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module, or end the probe with one sentence that says where the import broke."""
+    try:
+        return import_module(module)
+    except Exception as error:
+        last = error_chain(error)[-1]
+        sys.exit(f"{module} cannot be imported: {last.type}: {last.message} ({last.where})")
 
 
 def _observe_runs(
@@ -140,13 +186,13 @@ def _observe_runs(
     home.mkdir()
     os.environ.update(HOME=str(home), TMPDIR=str(home))
     tempfile.tempdir = None
-    writes = FileWrites(team, [home])
+    writes, audited = FileWrites(team, [home]), Audited(team)
     bound = RuntimeSettings(**request.runtime).limits.tool_concurrency
     tools = ToolCalls()
     with environment_reads(team) as reads, thread_use(team, bound) as threads, tools.watching():
         for number, data in enumerate(request.inputs):
             births.phase = f"run {number}"
-            report.outcomes.append(_one_run(application, data, request, writes, tools))
+            report.outcomes.append(_one_run(application, data, request, tools, writes, audited))
     report.served_again = [
         (f"one {births.born[number].kind} serves {len(phases)} runs", births.born[number].where)
         for number, phases in served.items()
@@ -160,10 +206,13 @@ def _observe_runs(
     report.data_kept = _pairs(held_texts(team.packages, request.marks))
     report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
     report.threads, report.not_plain, report.unguarded = _pairs(threads), _pairs(not_plain), _pairs(tools.unguarded())
+    report.blocked, report.executed = _pairs(audited.blocked), _pairs(audited.executed)
+    if not report.bound:  # what is there since the import is told as that
+        report.bound = _pairs(held_clients(team.packages, OF_A_LOOP, "that a run has made"))
 
 
 def _one_run(
-    application: Application, data: Any, request: ProbeRequest, writes: FileWrites, tools: ToolCalls
+    application: Application, data: Any, request: ProbeRequest, tools: ToolCalls, *recorders: FileWrites | Audited
 ) -> Outcome:
     deadline = RuntimeSettings(**request.runtime).limits.deadline_seconds
     run = RunRequest(
@@ -174,11 +223,13 @@ def _one_run(
         workspace=tempfile.mkdtemp(),
         deadline=time.time() + deadline,
     )
-    writes.active = True
+    for recorder in recorders:
+        recorder.active = True
     try:
         return work(application, run, tools.report)
     finally:
-        writes.active = False
+        for recorder in recorders:
+            recorder.active = False
 
 
 def _not_plain(label: str, value: Any) -> list[Finding]:

@@ -85,6 +85,7 @@ class Service:
         self.database = Database(self.database_url)
         self.queue = f"test-{secrets.token_hex(4)}"
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
         self.api_url = ""
 
     def __enter__(self) -> Self:
@@ -118,15 +119,16 @@ class Service:
     def start_worker(self, ready: bool = True) -> subprocess.Popen[bytes]:
         """A worker; `ready` waits until it can be reached by a wake-up call."""
         process = self._start("worker")
+        self.workers.append(process)
         if ready:
-            until("the start of a worker", lambda: self._said(process, " is ready for ") or self._is_dead(process))
+            self._until_ready(process)
         return process
 
     def start_workers(self, number: int) -> list[subprocess.Popen[bytes]]:
         """Several workers, started at the same time."""
         workers = [self.start_worker(ready=False) for _ in range(number)]
         for worker in workers:
-            until("the start of a worker", lambda: self._said(worker, " is ready for ") or self._is_dead(worker))  # noqa: B023
+            self._until_ready(worker)
         return workers
 
     def start_api(self, workers: int = 1) -> subprocess.Popen[bytes]:
@@ -136,6 +138,18 @@ class Service:
         self.api_url = f"http://127.0.0.1:{port}"
         until("the start of the gateway", lambda: _listens(port) or self._is_dead(process))
         return process
+
+    def stand(self, workers: int) -> None:
+        """Start what is missing of so many workers and a gateway, all at once."""
+        self.workers = [process for process in self.workers if process.poll() is None]
+        missing = [self.start_worker(ready=False) for _ in range(workers - len(self.workers))]
+        if not self.api_url:
+            self.start_api()
+        for worker in missing:
+            self._until_ready(worker)
+
+    def _until_ready(self, worker: subprocess.Popen[bytes]) -> None:
+        until("the start of a worker", lambda: self._said(worker, " is ready for ") or self._is_dead(worker))
 
     def key(self, owner: str = "tester", **rights: bool) -> str:
         """An API key."""

@@ -76,31 +76,36 @@ def memories(
         yield Memories(settings, database)
 
 
-@pytest.fixture
-def make_service(
-    tmp_path: Path, postgres: "Postgres", broker: "Broker", empty_database: str, model_server: "ModelServer"
-) -> Iterator[MakeService]:
-    """Makes services on the session's servers, whose model is the model server."""
+@pytest.fixture(scope="session")
+def services(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: "Postgres",
+    broker: "Broker",
+    empty_database: str,
+    model_server: "ModelServer",
+) -> MakeService:
+    """Makes services on the session's servers, whose model is the model server. Whoever makes one ends it."""
     from crewyard_runtime.testing.service import Service, new_database, variables_of
-
-    made: list[Service] = []
 
     def make(variables: dict[str, str] | None = None, **arguments: Any) -> Service:
         model = {"OPENAI_BASE_URL": model_server.url, "OPENAI_API_KEY": "offline"}
         models = {"MODEL_FAST": "openai/gpt-4o-mini", "MODEL_STRONG": "openai/gpt-4o"}
-        service = Service(
-            tmp_path / f"service-{len(made)}",
+        return Service(
+            tmp_path_factory.mktemp("service"),
             new_database(postgres.url, empty_database),
             variables_of(broker),
             model | models | (variables or {}),
             **arguments,
         )
-        made.append(service)
-        return service
 
-    yield make
-    for service in made:
-        service.__exit__()
+    return make
+
+
+@pytest.fixture
+def make_service(services: MakeService) -> Iterator[MakeService]:
+    """Makes services for one test, and ends them with it."""
+    with ExitStack() as stack:
+        yield lambda *args, **arguments: stack.enter_context(services(*args, **arguments))
 
 
 @pytest.fixture
@@ -109,9 +114,29 @@ def service(make_service: MakeService) -> "Service":
     return make_service()
 
 
+@pytest.fixture(scope="session")
+def _standing_service(services: MakeService) -> Iterator["Service"]:
+    from crewyard_runtime.testing.service import memory_variables
+
+    with services() as service:
+        memory = memory_variables(service.database_url, service.directory / "memory")
+        if memory["MEMORY"] != "volume":  # which is the framework's own, and this application has none
+            service.variables |= memory
+        yield service
+
+
 @pytest.fixture
-def own_service(make_service: MakeService, application: "Application") -> "Service":
-    """A service of the project's own application, whose variables that are needed have their examples."""
+def standing_service(_standing_service: "Service") -> "Service":
+    """A service of the faulty application for the whole session, with two workers and a gateway.
+
+    Workers that a test has killed are replaced.
+    """
+    _standing_service.stand(workers=2)
+    return _standing_service
+
+
+@pytest.fixture(scope="session")
+def _own_service(services: MakeService, application: "Application") -> Iterator["Service"]:
     from crewyard_runtime.settings import plain
     from crewyard_runtime.testing.plugin import with_examples
     from crewyard_runtime.testing.service import OWN
@@ -124,4 +149,16 @@ def own_service(make_service: MakeService, application: "Application") -> "Servi
         for name, value in settings.items()
         if fields[name].is_required()
     }
-    return make_service(variables=needed, program=OWN)
+    patient = {"LIMITS__RECALL_SECONDS": "20", "LIMITS__REMEMBER_SECONDS": "20"}  # on a busy machine
+    with services(variables=needed | patient, program=OWN) as service:
+        yield service
+
+
+@pytest.fixture
+def own_service(_own_service: "Service") -> "Service":
+    """A service of the project's own application, whose variables that are needed have their examples.
+
+    It has a gateway and two workers, or one where the memory is on a volume; those that a test has killed are replaced.
+    """
+    _own_service.stand(workers=1 if _own_service.environment["MEMORY"] == "volume" else 2)
+    return _own_service

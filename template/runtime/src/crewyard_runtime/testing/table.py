@@ -10,6 +10,7 @@ import pytest
 from crewyard_runtime.testing.failures import FAILURE_MODES
 
 PROPERTY = "guards"
+REPORT = "report"  # the property of a test by which it tells what it measured
 FAILING, GUARDED, NOT_JUDGED = "FAILING", "guarded", "not judged"
 
 
@@ -24,6 +25,8 @@ class FailureTable:
 
     def __init__(self) -> None:
         self._seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._collected: set[str] = set()
+        self._reports: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Write what each test guards where its report carries it, also from another process (xdist)."""
@@ -33,6 +36,7 @@ class FailureTable:
                 msg = f"{item.nodeid} guards {', '.join(sorted(unknown))}: there is {', '.join(FAILURE_MODES)}."
                 raise pytest.UsageError(msg)
             item.user_properties += [(PROPERTY, failure) for failure in failures]
+            self._collected.update(failures)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of how a test ended: at its call, or before it."""
@@ -41,18 +45,24 @@ class FailureTable:
         state = GUARDED if report.passed else NOT_JUDGED if report.skipped else FAILING
         test = report.nodeid.rpartition("/")[2]
         why = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else test
-        for name, failure in report.user_properties:
+        for name, value in report.user_properties:
             if name == PROPERTY:
-                self._seen[str(failure)][state].append(str(why))
+                self._seen[str(value)][state].append(str(why))
+            elif name == REPORT:
+                self._reports.append(f"{test}: {value}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print it, if a test of the session guards anything."""
         if not self._seen:
             return
+        for line in self._reports:
+            terminalreporter.write_line(line)
         terminalreporter.section("failure modes")
         for failure, mode in FAILURE_MODES.items():
             seen = self._seen.get(failure, {})
-            state = next((each for each in (FAILING, GUARDED, NOT_JUDGED) if seen.get(each)), "not run")
+            state = next((each for each in (FAILING, GUARDED, NOT_JUDGED) if seen.get(each)), None)
+            state = state or ("not yet" if failure not in self._collected and mode.not_yet else "not run")
             terminalreporter.write_line(f"{failure}  {state:<10}  {mode.title}", red=state == FAILING)
-            for why in dict.fromkeys([*seen.get(FAILING, []), *seen.get(NOT_JUDGED, [])]):
-                terminalreporter.write_line(f"                 {why}")
+            later = [f"not yet: {mode.not_yet}"] if mode.not_yet else []
+            for line in dict.fromkeys([*seen.get(FAILING, []), *seen.get(NOT_JUDGED, []), *later]):
+                terminalreporter.write_line(f"                 {line}")
