@@ -21,8 +21,7 @@ FAILURE_MODES = {
     "F01": FailureMode(
         "an agent, task, crew, model client or tool outlives its run",
         "workers share it: answers mix, token counts add up, and state of one user reaches the next",
-        "make it inside the build function, each time it is called, and keep no reference to it "
-        "(CrewAI's @CrewBase keeps what its @agent and @task made for the life of the process: build in a function)",
+        "make it inside the build function, each time it is called, and keep no reference to it",
     ),
     "F02": FailureMode(
         "runs that go on at once mix",

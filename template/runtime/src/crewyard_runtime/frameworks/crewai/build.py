@@ -9,6 +9,7 @@ from crewai import LLM, BaseLLM, Crew, Flow, Task
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.crews.crew_output import CrewOutput
 from crewai.events import crewai_event_bus
+from crewai.project.utils import cache as memoized
 from crewai.tools.base_tool import BaseTool
 from crewai.tools.structured_tool import CrewStructuredTool
 
@@ -48,6 +49,9 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> LLM:
 def build(application: Application, run: RunContext) -> Crew | Flow[Any]:
     """Call the build function. Raises BuildRefused for an agent without limits, and for neither crew nor flow."""
     install_hooks()
+    # What @agent and @task of a @CrewBase class have made is kept by `id(self)` for the life of the process, so that a
+    # later instance at the same address gets an earlier run's agents.
+    memoized._cache.clear()
     with _explained():
         built: Crew | Flow[Any] = application.load_build()(run)
     if isinstance(built, Crew):
