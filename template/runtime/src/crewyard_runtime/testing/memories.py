@@ -12,6 +12,7 @@ from sqlalchemy import text
 from crewyard_runtime.jobs.memory_tokens import MemoryTokens
 from crewyard_runtime.memory import Memory
 from crewyard_runtime.memory.opening import open_memory
+from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.store import Database
 from crewyard_runtime.testing.mem0_server import Mem0Server
@@ -42,6 +43,13 @@ class Memories:
         if user_id not in self._opened:
             self._opened[user_id] = self.open(user_id)
         return self._opened[user_id]
+
+    def close(self) -> None:
+        """Close every connection; a server has a hundred."""
+        for memory in self._opened.values():
+            if isinstance(memory, UserMemory):
+                memory._store.close()
+        self._opened.clear()
 
     def open(self, user_id: str | None, **limits: Any) -> Memory:
         """Another hold on one user's memory; `limits` changes what a run may use."""

@@ -73,7 +73,9 @@ def memories(
             pytest.skip("this project remembers nothing")
         database = Database(url)
         stack.callback(database.close)
-        yield Memories(settings, database)
+        memories = Memories(settings, database)
+        stack.callback(memories.close)
+        yield memories
 
 
 @pytest.fixture(scope="session")

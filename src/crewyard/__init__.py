@@ -1,0 +1,1 @@
+"""The commands of crewyard: what looks at a project from outside."""

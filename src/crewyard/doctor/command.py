@@ -1,0 +1,43 @@
+"""The command `crewyard doctor`: its arguments and exit codes."""
+
+import argparse
+import gc
+import sys
+from pathlib import Path
+from typing import Any
+
+from crewyard.doctor.check import check, is_empty
+from crewyard.doctor.report import FORMATS
+
+FOUND, WRONG_USAGE = 1, 2
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the subcommand and its arguments."""
+    parser = commands.add_parser(
+        "doctor", help="find what will fail in production, without running anything", description=__doc__
+    )
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="a project's directory, or a file of it")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="text", help="default: text")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report. Returns 0, 1 if there is an error, 2 if there is nothing to read."""
+    for path in arguments.paths:
+        if not path.exists():
+            print(f"{path} does not exist: give the directory of a project", file=sys.stderr)
+            return WRONG_USAGE
+    if is_empty(arguments.paths):
+        print(
+            f"{arguments.paths[0]} holds no Python file, Dockerfile or compose file: give the directory of a project",
+            file=sys.stderr,
+        )
+        return WRONG_USAGE
+    gc.disable()  # millions of nodes that live to the end: the collector would walk them again and again
+    try:
+        report = check(arguments.paths)
+    finally:
+        gc.enable()
+    print(FORMATS[arguments.format](report))
+    return FOUND if report.errors else 0

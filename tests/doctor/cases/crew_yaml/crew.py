@@ -1,0 +1,5 @@
+"""Nothing to find here."""
+
+import crewai
+
+print(crewai.__version__)

@@ -1,0 +1,5 @@
+"""Nothing to find here."""
+
+import autogen
+
+print(autogen.__version__)
