@@ -8,12 +8,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from mutants import at_import, in_runs, in_service, without_limits
+from mutants.conftest import CAUGHT
 from mutants.edits import NEEDED, TOOL, Mutant
 
 MUTANTS = [*at_import.MUTANTS, *in_runs.MUTANTS, *without_limits.MUTANTS, *in_service.MUTANTS]
@@ -32,7 +33,9 @@ def nothing_left() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mutant", CHOSEN, ids=lambda mutant: f"{mutant.failure} {mutant.name}")
-def test_a_known_failure_is_caught_by_its_name(project: Path, tmp_path: Path, mutant: Mutant) -> None:
+def test_a_known_failure_is_caught_by_its_name(
+    project: Path, tmp_path: Path, mutant: Mutant, record_property: Callable[[str, object], None]
+) -> None:
     place = tmp_path / "mutant"
     shutil.copytree(project, place, ignore=shutil.ignore_patterns(".venv", "__pycache__", ".git", ".*_cache"))
     for file, pairs in mutant.edits.items():
@@ -41,7 +44,8 @@ def test_a_known_failure_is_caught_by_its_name(project: Path, tmp_path: Path, mu
     modules = [f"tests/scaling/test_{name}.py" for name in QUICK] if HOW == "all" else []
     started = time.monotonic()
     failed = failures(place, project, [*dict.fromkeys([f"tests/scaling/{module}", *modules])])
-    print(f"{mutant.failure}  {mutant.name}: {', '.join(failed)} in {time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started
+    record_property(CAUGHT, f"{mutant.failure}|{mutant.name}|{seconds:.0f}|{', '.join(sorted(failed)) or 'nothing'}")
     assert test in failed, f"it survives {mutant.caught_by}; what failed: {failed}"
     causes = [f"{failure}:" for failure in (mutant.failure, *mutant.also.split())]
     others = {name: said for name, said in failed.items() if not any(cause in said for cause in causes)}

@@ -22,7 +22,8 @@ def test_a_row_tells_what_a_failing_test_tells(failure: str) -> None:
 @pytest.mark.parametrize("failure", FAILURE_MODES)
 def test_the_tests_of_a_row_are_marked_with_its_failure(failure: str) -> None:
     modules = re.findall(r"`(test_\w+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", ROWS[failure])
-    assert modules
+    assert modules or FAILURE_MODES[failure].not_yet
+    assert not FAILURE_MODES[failure].not_yet or f"Not yet: {FAILURE_MODES[failure].not_yet} |" in ROWS[failure]
     for module, named in modules:
         text = (SCALING / module).read_text("utf-8")
         for test in re.findall(r"`(\w+)`", named):

@@ -225,7 +225,7 @@ class Users(RuleBasedStateMachine):
 
 @pytest.mark.guards("F14", "F15")
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(4, 25), pytest.param(100, 50, marks=soak)], ids=["100 steps", "5,000 steps"]
+    ("examples", "steps"), [(4, 25), pytest.param(100, 100, marks=soak)], ids=["100 steps", "10,000 steps"]
 )
 def test_many_users_at_random(memories: Memories, examples: int, steps: int) -> None:
     Users.memories = memories
