@@ -71,6 +71,11 @@ def test_no_client_or_loop_is_handed_from_run_to_run(observed: Observed) -> None
     guard("F13", observed.report.findings("bound"))
 
 
+@pytest.mark.guards("F15")
+def test_nothing_that_must_last_is_kept_on_the_disk(observed: Observed) -> None:
+    guard("F15", observed.report.findings("stored"))
+
+
 @pytest.mark.guards("F21")
 def test_no_tool_runs_what_a_model_wrote(observed: Observed) -> None:
     guard("F21", observed.report.findings("executed"))

@@ -63,6 +63,7 @@ def test_no_secret_of_a_run_is_told(
     told = {
         "what a run prints or logs": observed.report.printed,
         "a prompt": "\n".join(observed.prompts),
+        "an event": "\n".join(observed.report.events),
         "an outcome": "\n".join(outcome.model_dump_json() for outcome in observed.report.outcomes),
     }
     guard("F23", [f"{place} carries a secret" for place, text in told.items() if any(map(text.__contains__, hidden))])

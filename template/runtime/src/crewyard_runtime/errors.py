@@ -23,6 +23,10 @@ class BuildRefused(Exception):
     """What the build function returned must not run; the message names the agent and what it lacks."""
 
 
+class MemoryOnDisk(BuildRefused):
+    """The build function asked for a memory on the container's disk."""
+
+
 class InvalidOutput(Exception):
     """The run's result does not satisfy the application's output model."""
 

@@ -1,10 +1,11 @@
 """The failure modes that the scaling tests guard against, as data: what a failing test tells its reader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.errors import BuildRefused, InvalidOutput, MemoryOnDisk
 from crewyard_runtime.execution import Outcome
+from crewyard_runtime.execution.messages import Failure
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ FAILURE_MODES = {
     "F26": FailureMode(
         "cost grows unseen",
         "nobody knows what a run has cost, and one that runs away is stopped by nobody",
-        "take every model client from run.llm(...): its calls are counted, and end at the budget",
+        "take every model client from run.llm(...): its calls are counted, and end at the budget; give simple steps "
+        '"fast", or set MODEL_FAST to the model of MODEL_STRONG if each step needs it',
     ),
 }
 
@@ -177,17 +179,31 @@ def guard(failure: str, findings: Sequence[Finding | str]) -> None:
     raise AssertionError(msg)
 
 
+# What an error of the runtime itself says about the application.
+_OF_ERRORS: dict[type[Exception], str] = {MemoryOnDisk: "F15", BuildRefused: "F08"}
+
+
 def guard_started(outcomes: Sequence[Outcome]) -> None:
-    """Fail the test as F08 if a run did not start because an agent lacks a limit. Raises AssertionError."""
-    refused = f"{BuildRefused.__module__}.{BuildRefused.__qualname__}"
-    errors = [outcome.error for outcome in outcomes if outcome.error]
-    guard("F08", [error.reason for error in errors if any(link.type == refused for link in error.chain)])
+    """Fail the test as F08 or F15 if a run did not start, because of what was built. Raises AssertionError."""
+    _guard_errors([outcome.error for outcome in outcomes if outcome.error], _OF_ERRORS)
 
 
 def guard_succeeded(outcomes: Sequence[Outcome]) -> None:
     """Fail the test if a run did not succeed, with the reason of the first. Raises AssertionError."""
-    guard_started(outcomes)
-    failed = [outcome for outcome in outcomes if outcome.status != "succeeded"]
+    guard_ends([(outcome.status, outcome.error) for outcome in outcomes])
+
+
+def guard_ends(ends: Sequence[tuple[str, Failure | None]]) -> None:
+    """The same of runs by how they ended: a status and an error."""
+    _guard_errors([error for _, error in ends if error], {**_OF_ERRORS, InvalidOutput: "F17"})
+    failed = [(status, error) for status, error in ends if status != "succeeded"]
     if failed:
-        msg = f"{len(failed)} of {len(outcomes)} runs ended as {failed[0].status}: {failed[0].error}"
+        status, error = failed[0]
+        msg = f"{len(failed)} of {len(ends)} runs ended as {status}: {error}"
         raise AssertionError(msg)
+
+
+def _guard_errors(errors: Sequence[Failure], failures: Mapping[type[Exception], str]) -> None:
+    for kind, failure in failures.items():
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        guard(failure, [error.reason for error in errors if any(link.type == name for link in error.chain)])

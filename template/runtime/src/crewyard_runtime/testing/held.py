@@ -64,21 +64,43 @@ def held_clients(packages: Iterable[str], kinds: Mapping[str, tuple[str, ...]], 
     return list(found.values())
 
 
+def state(packages: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What the team's modules hold, as far as it is data: by the name on a module, each part of it by its path."""
+    found: dict[str, dict[str, Any]] = {}
+    for place, path, thing in _walk(tuple(packages)):
+        if isinstance(thing, functools._lru_cache_wrapper):
+            found.setdefault(place, {})[path] = thing.cache_info().currsize
+        elif isinstance(thing, str | bytes | int | float | bool | None):
+            found.setdefault(place, {})[path] = thing
+    return found
+
+
+def changes(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[Finding]:
+    """A finding for each name on a module whose data two states show differently."""
+    return [Finding(f"{place} changes from run to run") for place in after if after[place] != before.get(place)]
+
+
 def _things(packages: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """Each thing that is held, and the name on a module by which it is reached."""
+    return ((place, thing) for place, _, thing in _walk(packages))
+
+
+def _walk(packages: tuple[str, ...]) -> Iterator[tuple[str, str, Any]]:
+    """Each thing that is held: the name on a module by which it is reached, its path from there, and itself."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         if not _is_theirs(name, packages):
             continue
-        waiting = deque((f"{name}.{key}", value) for key, value in vars(module).items() if not key.startswith("__"))
+        waiting = deque((f"{name}.{key}", "", value) for key, value in vars(module).items() if not key.startswith("__"))
         while waiting and len(seen) < MOST:
-            place, thing = waiting.popleft()
-            if isinstance(thing, str | bytes):
-                yield place, thing
+            place, path, thing = waiting.popleft()
+            if isinstance(thing, str | bytes | int | float | bool | None):
+                yield place, path, thing
             elif id(thing) not in seen:
                 seen.add(id(thing))
-                yield place, thing
-                waiting.extend((place, inner) for inner in _inside(thing, packages))
+                yield place, path, thing
+                inner = _inside(thing, packages)
+                waiting.extend((place, f"{path}/{number}", each) for number, each in enumerate(inner))
 
 
 def _inside(thing: Any, packages: tuple[str, ...]) -> Iterable[Any]:

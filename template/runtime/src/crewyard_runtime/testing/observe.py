@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,30 +90,39 @@ def _written(event: str, arguments: tuple[Any, ...]) -> str | None:
 
 @contextmanager
 def thread_use(team: Team, bound: int) -> Iterator[list[Finding]]:
-    """Collect pools larger than `bound` and more than `bound` live threads that the team's code starts."""
+    """Collect pools of more than `bound` threads, and more live threads or processes, that the team's code starts."""
     found: list[Finding] = []
-    started: list[threading.Thread] = []
-    make_pool, start = ThreadPoolExecutor.__init__, threading.Thread.start
+    started: list[threading.Thread | BaseProcess] = []
+    make_pool, start_thread, start_process = ThreadPoolExecutor.__init__, threading.Thread.start, BaseProcess.start
 
     def pool_init(pool: ThreadPoolExecutor, max_workers: int | None = None, *args: Any, **kwargs: Any) -> None:
         make_pool(pool, max_workers, *args, **kwargs)
         if pool._max_workers > bound and (where := team.starter(sys._getframe(1))):
             found.append(Finding(f"a pool of {pool._max_workers} threads, and the limit is {bound}", where))
 
-    def thread_start(thread: threading.Thread) -> None:
-        if where := team.starter(sys._getframe(1)):
-            started.append(thread)
+    def note(thing: threading.Thread | BaseProcess, what: str) -> None:
+        if where := team.starter(sys._getframe(2)):
             alive = 1 + sum(each.is_alive() for each in started)
+            started.append(thing)
             if alive > bound:
-                found.append(Finding(f"{alive} threads at once, and the limit is {bound}", where))
-        start(thread)
+                found.append(Finding(f"{alive} {what} at once, and the limit is {bound}", where))
+
+    def thread_start(thread: threading.Thread) -> None:
+        note(thread, "threads")
+        start_thread(thread)
+
+    def process_start(process: BaseProcess) -> None:
+        note(process, "processes")
+        start_process(process)
 
     ThreadPoolExecutor.__init__ = pool_init  # type: ignore[assignment,method-assign]
     threading.Thread.start = thread_start  # type: ignore[assignment,method-assign]
+    BaseProcess.start = process_start  # type: ignore[assignment,method-assign]
     try:
         yield found
     finally:
-        ThreadPoolExecutor.__init__, threading.Thread.start = make_pool, start  # type: ignore[method-assign]
+        ThreadPoolExecutor.__init__ = make_pool  # type: ignore[method-assign]
+        threading.Thread.start, BaseProcess.start = start_thread, start_process  # type: ignore[method-assign]
 
 
 class ToolCalls:
@@ -122,9 +132,11 @@ class ToolCalls:
         self._reported: set[str] = set()
         self._guarded: set[str] = set()
         self._hanging: list[Finding] = []
+        self.events: list[str] = []
 
     def report(self, event: str, data: dict[str, Any]) -> None:
         """Take an event of a run. A tool by which agents delegate is bounded by the delegation guard instead."""
+        self.events.append(f"{event} {data}")
         if "gave no answer within" in str(data.get("error")):
             self._hanging.append(Finding(f"the tool {data['tool']} does not end: {data['error']}"))
         if event == "tool.called" and "coworker" not in data["tool"]:

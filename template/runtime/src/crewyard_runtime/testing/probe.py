@@ -31,7 +31,7 @@ from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.audited import Audited
 from crewyard_runtime.testing.failures import Finding
-from crewyard_runtime.testing.held import OF_A_LOOP, OF_A_PROCESS, held_clients, held_texts
+from crewyard_runtime.testing.held import OF_A_LOOP, OF_A_PROCESS, changes, held_clients, held_texts, state
 from crewyard_runtime.testing.observe import Births, FileWrites, ToolCalls, environment_reads, thread_use
 from crewyard_runtime.testing.team import Team
 
@@ -65,6 +65,8 @@ class ProbeReport(BaseModel):
     blocked: list[tuple[str, str | None]] = []
     bound: list[tuple[str, str | None]] = []
     executed: list[tuple[str, str | None]] = []
+    stored: list[tuple[str, str | None]] = []
+    events: list[str] = []
     outcomes: list[Outcome] = []
     theirs: list[str] = []
     import_seconds: dict[str, float] = {}
@@ -131,9 +133,12 @@ def main(name: str, descriptor: int) -> None:
     packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}
     team = Team([Path(place) for package in packages for place in _locations(package)], packages)
     report = ProbeReport()
-    births = Births(team, framework.PARTS)
-    _observe_import(name, packages, births, team, report)
-    _observe_runs(find_application(name), framework, births, team, request, report)
+    births, stores = Births(team, framework.PARTS), Births(team, framework.LOCAL_STORES)
+    with thread_use(team, RuntimeSettings(**request.runtime).limits.tool_concurrency) as threads:
+        _observe_import(name, packages, births, team, report)
+        _observe_runs(find_application(name), framework, births, team, request, report)
+    report.threads = _pairs(threads)
+    report.stored = [(f"a {store.kind} keeps state on the container's disk", store.where) for store in stores.born]
     os.write(descriptor, report.model_dump_json().encode())
     os._exit(0)
 
@@ -187,12 +192,13 @@ def _observe_runs(
     os.environ.update(HOME=str(home), TMPDIR=str(home))
     tempfile.tempdir = None
     writes, audited = FileWrites(team, [home]), Audited(team)
-    bound = RuntimeSettings(**request.runtime).limits.tool_concurrency
     tools = ToolCalls()
-    with environment_reads(team) as reads, thread_use(team, bound) as threads, tools.watching():
+    with environment_reads(team) as reads, tools.watching():
         for number, data in enumerate(request.inputs):
             births.phase = f"run {number}"
             report.outcomes.append(_one_run(application, data, request, tools, writes, audited))
+            if number == len(request.inputs) // 2:  # by then what is made lazily, once, has been made
+                halfway = state(team.packages)
     report.served_again = [
         (f"one {births.born[number].kind} serves {len(phases)} runs", births.born[number].where)
         for number, phases in served.items()
@@ -203,9 +209,10 @@ def _observe_runs(
             (f"a {birth.kind} of the first run is there after the last", birth.where)
             for birth in births.living("run 0")
         ]
-    report.data_kept = _pairs(held_texts(team.packages, request.marks))
+    kept = held_texts(team.packages, request.marks)
+    report.data_kept = _pairs(kept or changes(halfway, state(team.packages)))
     report.read_in_runs, report.written = _pairs(reads), _pairs(writes.found)
-    report.threads, report.not_plain, report.unguarded = _pairs(threads), _pairs(not_plain), _pairs(tools.unguarded())
+    report.not_plain, report.unguarded, report.events = _pairs(not_plain), _pairs(tools.unguarded()), tools.events
     report.blocked, report.executed = _pairs(audited.blocked), _pairs(audited.executed)
     if not report.bound:  # what is there since the import is told as that
         report.bound = _pairs(held_clients(team.packages, OF_A_LOOP, "that a run has made"))

@@ -20,6 +20,7 @@ from amqp import ChannelError
 from sqlalchemy import Row, make_url, text
 
 from crewyard_runtime.embedded import free_port
+from crewyard_runtime.execution.messages import Failure
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.jobs.wake_ups import WakeUps
 from crewyard_runtime.memory.access import migration
@@ -262,6 +263,11 @@ class Service:
             msg = f"the process ended with {process.returncode}: {self.log(process)[-3_000:]}"
             raise AssertionError(msg)
         return False
+
+
+def ends(rows: Iterable[Row[Any]]) -> list[tuple[str, Failure | None]]:
+    """How the runs of the store ended: of each its status and its error."""
+    return [(row.status, Failure.model_validate(row.error) if row.error else None) for row in rows]
 
 
 def memory_variables(database_url: str, directory: Path) -> dict[str, str]:

@@ -4,10 +4,10 @@ import logging
 from contextlib import suppress
 from importlib import import_module
 
-from crewyard_runtime.frameworks.crewai.build import PARTS, build, kick_off, make_llm, plain_result
+from crewyard_runtime.frameworks.crewai.build import LOCAL_STORES, PARTS, build, kick_off, make_llm, plain_result
 from crewyard_runtime.frameworks.crewai.hooks import install_hooks, watch_handovers
 
-__all__ = ["PARTS", "build", "install_hooks", "kick_off", "make_llm", "plain_result", "watch_handovers"]
+__all__ = ["LOCAL_STORES", "PARTS", "build", "install_hooks", "kick_off", "make_llm", "plain_result", "watch_handovers"]
 
 # A run imports these lazily. Imported here they are preloaded into the fork server, and a run is a second shorter; one
 # that a later release moves costs no more than that.

@@ -9,13 +9,14 @@ from crewai import LLM, BaseLLM, Crew, Flow, Task
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.crews.crew_output import CrewOutput
 from crewai.events import crewai_event_bus
+from crewai.flow.persistence import SQLiteFlowPersistence
 from crewai.project.utils import cache as memoized
 from crewai.tools.base_tool import BaseTool
 from crewai.tools.structured_tool import CrewStructuredTool
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.errors import BuildRefused, MemoryOnDisk
 from crewyard_runtime.frameworks.crewai.hooks import install_hooks
 from crewyard_runtime.frameworks.crewai.limits import unlimited
 from crewyard_runtime.providers import split_model
@@ -23,6 +24,9 @@ from crewyard_runtime.settings import RuntimeSettings
 
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (BaseAgent, Task, Crew, Flow, BaseLLM, BaseTool, CrewStructuredTool)
+
+# What keeps state on the container's disk.
+LOCAL_STORES: tuple[type, ...] = (SQLiteFlowPersistence,)
 
 # A flow would open a store on the container's disk for itself, with a library that the project leaves out (lancedb).
 Flow._skip_auto_memory = True  # type: ignore[attr-defined]
@@ -91,7 +95,7 @@ def _explained() -> Iterator[None]:
         if error.name != "lancedb":
             raise
         msg = "CrewAI's own memory is on the container's disk, and its library is left out: build without memory=True."
-        raise BuildRefused(msg) from error
+        raise MemoryOnDisk(msg) from error
 
 
 def plain_result(result: Any) -> Any:
