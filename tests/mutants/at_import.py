@@ -141,6 +141,7 @@ MUTANTS = [
         "test_runs.py::test_no_client_or_loop_is_handed_from_run_to_run",
         "@cache\ndef _loop() -> asyncio.AbstractEventLoop:\n    return asyncio.new_event_loop()",
         "_loop().run_until_complete(asyncio.sleep(0))",
+        also="F01",
     ),
     tool(
         "a connection on the module",

@@ -108,6 +108,13 @@ MUTANTS = [
         "",
         "ThreadPoolExecutor().shutdown()",
     ),
+    tool(
+        "a pool of 32 threads on the module",
+        "F07",
+        "test_runs.py::test_tools_start_few_threads",
+        "POOL = ThreadPoolExecutor(32)",
+        "assert list(POOL.map(len, [query]))",
+    ),
     # F10: data on a module, a class or in a cache
     tool(
         "questions in a list on the module",
@@ -129,6 +136,13 @@ MUTANTS = [
         "test_runs.py::test_no_module_keeps_what_a_run_was_given",
         "@cache\ndef _kept(text: str) -> str:\n    return text.upper()",
         "_kept(str(RunContext.current().input))",
+    ),
+    tool(
+        "a counter on the tool's class",
+        "F10",
+        "test_runs.py::test_no_module_keeps_what_a_run_was_given",
+        "class Calls:\n    count = 0",
+        "Calls.count += 1",
     ),
     # F12: a call that waits, on the event loop
     Mutant(

@@ -1,6 +1,6 @@
 """What crosses users, gets lost with a worker, or shows what is secret."""
 
-from mutants.edits import HOOKS, KICKOFF, MODELS, RUNTIME, STORE, WORK, Mutant, crew, main, tool
+from mutants.edits import HOOKS, KICKOFF, MODELS, RETURN_CREW, RUNTIME, STORE, WORK, Mutant, crew, main, tool
 
 KNOWS = "test_memory.py::test_agents_know_their_user_and_no_other"
 PIPELINE = "test_image.py::test_packages_are_locked_and_have_aged"
@@ -74,6 +74,19 @@ MUTANTS = [
         "F15",
         KNOWS,
         {"platform.toml": [("", "limits.memory_tokens = 0\n")]},
+    ),
+    main(
+        "a flow that CrewAI persists on the disk",
+        "F15",
+        "test_runs.py::test_nothing_that_must_last_is_kept_on_the_disk",
+        ("class SupportFlow(", "@persist()\nclass SupportFlow("),
+        ("from crewai.flow import Flow,", "from crewai.flow.persistence import persist\nfrom crewai.flow import Flow,"),
+    ),
+    crew(
+        "a crew with CrewAI's own memory",
+        "F15",
+        "test_runs.py::test_every_run_succeeds",
+        (RETURN_CREW, RETURN_CREW.replace("process=", "memory=True, process=")),
     ),
     # F19: a run is lost, or done without an end
     Mutant(

@@ -6,20 +6,18 @@ mutant, `MUTANTS=all` runs the quick tests of all modules over every mutant.
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from mutants import at_import, in_runs, in_service, without_limits
 from mutants.conftest import CAUGHT
+from mutants.copies import copy_of, failures, scaling_tests
 from mutants.edits import NEEDED, TOOL, Mutant
 
 MUTANTS = [*at_import.MUTANTS, *in_runs.MUTANTS, *without_limits.MUTANTS, *in_service.MUTANTS]
 QUICK = ("import", "runs", "concurrency", "limits", "startup")
-SECONDS = 600
 HOW = os.environ.get("MUTANTS", "one")
 CHOSEN = MUTANTS if HOW in ("each", "all") else list({mutant.failure: mutant for mutant in reversed(MUTANTS)}.values())
 
@@ -36,14 +34,13 @@ def nothing_left() -> Iterator[None]:
 def test_a_known_failure_is_caught_by_its_name(
     project: Path, tmp_path: Path, mutant: Mutant, record_property: Callable[[str, object], None]
 ) -> None:
-    place = tmp_path / "mutant"
-    shutil.copytree(project, place, ignore=shutil.ignore_patterns(".venv", "__pycache__", ".git", ".*_cache"))
+    place = copy_of(project, tmp_path / "mutant")
     for file, pairs in mutant.edits.items():
         edit(place / file, pairs)
     module, _, test = mutant.caught_by.partition("::")
     modules = [f"tests/scaling/test_{name}.py" for name in QUICK] if HOW == "all" else []
     started = time.monotonic()
-    failed = failures(place, project, [*dict.fromkeys([f"tests/scaling/{module}", *modules])])
+    failed = failures(scaling_tests(place, project, *dict.fromkeys([f"tests/scaling/{module}", *modules])))
     seconds = time.monotonic() - started
     record_property(CAUGHT, f"{mutant.failure}|{mutant.name}|{seconds:.0f}|{', '.join(sorted(failed)) or 'nothing'}")
     assert test in failed, f"it survives {mutant.caught_by}; what failed: {failed}"
@@ -65,26 +62,3 @@ def edit(file: Path, pairs: list[tuple[str, str]]) -> None:
         needed = [line for words, line in NEEDED.items() if words in text and line not in text]
         text = text.replace("import re\n", "".join(["import re\n", *needed]), 1)
     file.write_text(text, "utf-8")
-
-
-def failures(place: Path, project: Path, tests: list[str]) -> dict[str, str]:
-    """What failed, by the name of the test, with what it said. The project's environment, with this place's code."""
-    report = place / "report.xml"
-    sources = os.pathsep.join(str(place / each) for each in ("src", "runtime/src"))
-    done = subprocess.run(
-        [project / ".venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
-    assert report.exists(), done.stdout + done.stderr
-    cases = ElementTree.parse(report).iter("testcase")
-    found = {}
-    for case in cases:
-        for kind in ("failure", "error"):
-            if (said := case.find(kind)) is not None:
-                found[case.attrib["name"].partition("[")[0]] = f"{said.attrib.get('message', '')}\n{said.text}"
-    return found

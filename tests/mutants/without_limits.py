@@ -213,4 +213,16 @@ MUTANTS = [
         "test_limits.py::test_a_budget_ends_the_run",
         {PLATFORM: [("", "limits.max_tokens = 2000000000\n")]},
     ),
+    crew(
+        "the dear model for each step",
+        "F26",
+        "test_limits.py::test_simple_steps_go_to_the_fast_model",
+        (TRIAGER, TRIAGER.replace('run.llm("fast")', 'run.llm("strong")')),
+    ),
+    Mutant(
+        "the runtime knows one model",
+        "F26",
+        "test_limits.py::test_simple_steps_go_to_the_fast_model",
+        {BUILD: [("    model = settings.model(role)\n", '    model = settings.model("strong")\n')]},
+    ),
 ]

@@ -32,7 +32,7 @@ CEILINGS = RunLimits(
 MARKER = "marker-of-the-injected-failure"
 DEADLINE = 2
 GRACE = 1
-PATIENCE = 30
+PATIENCE = 20
 RETRIES = 1
 HISTORY = 6
 SAID = ("said by run.log", "said by a library in a thread", "printed", "printed by a subprocess")
@@ -167,9 +167,11 @@ def test_agents_do_not_delegate_for_ever(
         pytest.skip("no agent may delegate")
     guard("F16", _above_ceilings(runs, "delegations_in_a_row"))
     faults.reply(tool=tool["name"], arguments=_arguments(tool), times=None)
-    outcome = runs([data], deadline_seconds=PATIENCE)[0]
-    late = outcome.status == "timed_out"
-    guard("F16", [f"agents delegated until the deadline, in {len(_chats(faults))} model calls"] if late else [])
+    [outcome] = runs([data], deadline_seconds=PATIENCE)
+    asked = sum(_offers(request, tool["name"]) for request in _chats(faults))
+    stopped = outcome.error is not None and "delegated to each other" in outcome.error.reason
+    endless = not stopped and asked > runs.settings.limits.delegations_in_a_row + 1
+    guard("F16", [f"agents delegated {asked} times, and the run ended as {outcome.status}"] if endless else [])
 
 
 @pytest.mark.guards("F26")
@@ -219,6 +221,10 @@ def _above_ceilings(runs: Runs, *names: str) -> list[str]:
 
 def _chats(faults: ModelServer) -> list[dict[str, Any]]:
     return [request for request in faults.requests if (request["body"] or {}).get("messages")]
+
+
+def _offers(request: dict[str, Any], tool: str) -> bool:
+    return any(each["function"]["name"] == tool for each in request["body"].get("tools") or [])
 
 
 def _arguments(tool: dict[str, Any]) -> dict[str, Any]:

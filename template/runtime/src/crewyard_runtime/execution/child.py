@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
 
@@ -18,6 +19,7 @@ from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import STORAGE_VARIABLES
 
 _SIGKILL = 9
+PRINTED_SECONDS = 1  # for the last lines of a run; a process that left its session may keep the pipe open
 
 
 def main(connection: Connection, application: Application, lease_seconds: float) -> None:
@@ -27,7 +29,7 @@ def main(connection: Connection, application: Application, lease_seconds: float)
     if time.monotonic() - request.held_since > lease_seconds:
         os._exit(0)  # the parent was frozen since it took this run, which is somebody else's now
     threading.Thread(target=_guard, args=(connection, lease_seconds, request), daemon=True).start()
-    _start_logging(request)
+    end_logging = _start_logging(request)
     _enter_workspace(request.workspace)
     sending = threading.Lock()
 
@@ -38,6 +40,7 @@ def main(connection: Connection, application: Application, lease_seconds: float)
     outcome = work(application, request, lambda event, data: send(Message(event=event, data=data)))
     _flush()
     kill_descendants()
+    end_logging()
     send(Message(outcome=outcome))
     os._exit(0)
 
@@ -78,18 +81,21 @@ def _guard(connection: Connection, lease_seconds: float, request: RunRequest) ->
     os.kill(os.getpid(), _SIGKILL)
 
 
-def _start_logging(request: RunRequest) -> None:
-    """Standard output is for results of commands, so what a run prints goes to standard error; in a worker as logs."""
+def _start_logging(request: RunRequest) -> Callable[[], None]:
+    """Standard output is for results of commands, so what a run prints goes to standard error; in a worker as logs.
+
+    What is returned waits until all that was printed is logged.
+    """
     if request.json_logs:
         logs.process_is_for(request.request_id, request.run_id)
         logs.configure(logging.WARNING, stream=os.fdopen(os.dup(2), "w", buffering=1))
-        _log_what_is_printed()
-    else:
-        os.dup2(2, 1)
-        logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+        return _log_what_is_printed()
+    os.dup2(2, 1)
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s", level=logging.WARNING)
+    return lambda: None
 
 
-def _log_what_is_printed() -> None:
+def _log_what_is_printed() -> Callable[[], None]:
     read, write = os.pipe()
     os.dup2(write, 1)
     os.dup2(write, 2)
@@ -101,7 +107,16 @@ def _log_what_is_printed() -> None:
             if line.strip():
                 printed.info(line.rstrip())
 
-    threading.Thread(target=forward, daemon=True).start()
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+
+    def end() -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)  # nobody writes into the pipe any more, so its reader comes to its end
+        thread.join(PRINTED_SECONDS)
+
+    return end
 
 
 def _enter_workspace(workspace: str) -> None:

@@ -5,15 +5,16 @@ import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, SupportsIndex
 
 from crewyard_runtime.testing.failures import Finding
 from crewyard_runtime.testing.team import Team
 
 WAITS = {
-    "time.sleep": "time.sleep",
+    "time.sleep": "time.sleep",  # an event since Python 3.13; raised here before
     "socket.connect": "a blocking connection",
     "subprocess.Popen": "a subprocess that is waited for",
     "os.system": "a shell that is waited for",
@@ -24,7 +25,7 @@ INTERPRETERS = re.compile(r"^(sh|bash|dash|zsh|ash|python[\d.]*|ipython3?|node|d
 
 
 class Audited:
-    """Collects while `active`. An audit hook cannot be removed, so there is one a process.
+    """Collects while `active`. An audit hook cannot be removed, so there is one a process, made before the team's code.
 
     blocked: calls that wait in a coroutine of the team. executed: code that the team runs and that no file of it holds.
     """
@@ -35,6 +36,14 @@ class Audited:
         self.active = False
         self._team = team
         sys.addaudithook(self._hook)
+        if sys.version_info < (3, 13):
+            sleep = time.sleep
+
+            def audited(seconds: float | SupportsIndex) -> None:
+                sys.audit("time.sleep", seconds)
+                sleep(seconds)
+
+            time.sleep = audited
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.active or event not in WATCHED:  # asking for a frame is an event, too

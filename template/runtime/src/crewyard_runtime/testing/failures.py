@@ -183,6 +183,16 @@ def guard(failure: str, findings: Sequence[Finding | str]) -> None:
 _OF_ERRORS: dict[type[Exception], str] = {MemoryOnDisk: "F15", BuildRefused: "F08"}
 
 
+# What a framework or asyncio says where one of the failures is the cause.
+_OF_MESSAGES = {
+    "from within a running event loop": "F12",
+    "cannot be called from a running event loop": "F12",
+    "attached to a different loop": "F13",
+    "Event loop is closed": "F13",
+    "is already running": "F02",
+}
+
+
 def guard_started(outcomes: Sequence[Outcome]) -> None:
     """Fail the test as F08 or F15 if a run did not start, because of what was built. Raises AssertionError."""
     _guard_errors([outcome.error for outcome in outcomes if outcome.error], _OF_ERRORS)
@@ -196,6 +206,8 @@ def guard_succeeded(outcomes: Sequence[Outcome]) -> None:
 def guard_ends(ends: Sequence[tuple[str, Failure | None]]) -> None:
     """The same of runs by how they ended: a status and an error."""
     _guard_errors([error for _, error in ends if error], {**_OF_ERRORS, InvalidOutput: "F17"})
+    late = [f"a run did not end: {error.reason}" for status, error in ends if error and _is_late(status, error)]
+    guard("F08", late)
     failed = [(status, error) for status, error in ends if status != "succeeded"]
     if failed:
         status, error = failed[0]
@@ -203,7 +215,13 @@ def guard_ends(ends: Sequence[tuple[str, Failure | None]]) -> None:
         raise AssertionError(msg)
 
 
+def _is_late(status: str, error: Failure) -> bool:
+    return status == "timed_out" or "The run's deadline of" in error.reason
+
+
 def _guard_errors(errors: Sequence[Failure], failures: Mapping[type[Exception], str]) -> None:
     for kind, failure in failures.items():
         name = f"{kind.__module__}.{kind.__qualname__}"
         guard(failure, [error.reason for error in errors if any(link.type == name for link in error.chain)])
+    for words, failure in _OF_MESSAGES.items():
+        guard(failure, [error.reason for error in errors if any(words in link.message for link in error.chain)])

@@ -20,6 +20,7 @@ from crewyard_runtime.testing.probe import ProbeReport, ProbeRequest, probe
 
 PROBE_SECONDS = 240
 IN_A_ROW = 10  # runs
+RUN_SECONDS = 60  # the deadline of a run here, where the model answers at once
 TOOL_SECONDS = 5  # of a call in the probe: one that hangs must not hold up the tests
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "DEEPSEEK_API_KEY")
 
@@ -74,7 +75,7 @@ class Runs:
 
     def __call__(self, inputs: list[Any], parallel: int = 1, **limits: Any) -> list[Outcome]:
         """The outcomes of the inputs, in their order; `limits` changes limits of these runs."""
-        settings = self.settings.model_copy(update={"limits": self.settings.limits.model_copy(update=limits)})
+        settings = _with_limits(self.settings, **limits)
         runner = Runner(settings, list(find_applications().values()))
         runner.start()
         with ThreadPoolExecutor(parallel) as pool:
@@ -99,6 +100,12 @@ def runs(
     return Runs(application, runtime_settings, application_settings)
 
 
+def _with_limits(settings: RuntimeSettings, **limits: Any) -> RuntimeSettings:
+    seconds = min(settings.limits.deadline_seconds, RUN_SECONDS)
+    changed = settings.limits.model_copy(update={"deadline_seconds": seconds, **limits})
+    return settings.model_copy(update={"limits": changed})
+
+
 @dataclass
 class Probing:
     """Observes one application in one fresh process."""
@@ -112,8 +119,7 @@ class Probing:
 
         marks: texts that occur in the inputs alone.
         """
-        limits = self.settings.limits.model_copy(update={"tool_seconds": TOOL_SECONDS})
-        settings = self.settings.model_copy(update={"limits": limits})
+        settings = _with_limits(self.settings, tool_seconds=TOOL_SECONDS)
         request = ProbeRequest(
             inputs=inputs, marks=marks or [], settings=plain(self.application_settings), runtime=plain(settings)
         )

@@ -133,10 +133,11 @@ def main(name: str, descriptor: int) -> None:
     packages = {point.module.partition(".")[0] for point in entry_points(group=ENTRY_POINTS)}
     team = Team([Path(place) for package in packages for place in _locations(package)], packages)
     report = ProbeReport()
+    audited = Audited(team)
     births, stores = Births(team, framework.PARTS), Births(team, framework.LOCAL_STORES)
     with thread_use(team, RuntimeSettings(**request.runtime).limits.tool_concurrency) as threads:
         _observe_import(name, packages, births, team, report)
-        _observe_runs(find_application(name), framework, births, team, request, report)
+        _observe_runs(find_application(name), framework, births, team, request, audited, report)
     report.threads = _pairs(threads)
     report.stored = [(f"a {store.kind} keeps state on the container's disk", store.where) for store in stores.born]
     os.write(descriptor, report.model_dump_json().encode())
@@ -179,7 +180,13 @@ def _imported(module: str) -> ModuleType:
 
 
 def _observe_runs(
-    application: Application, framework: Any, births: Births, team: Team, request: ProbeRequest, report: ProbeReport
+    application: Application,
+    framework: Any,
+    births: Births,
+    team: Team,
+    request: ProbeRequest,
+    audited: Audited,
+    report: ProbeReport,
 ) -> None:
     not_plain: list[Finding] = []
     served: dict[int, set[str]] = {}
@@ -191,7 +198,7 @@ def _observe_runs(
     home.mkdir()
     os.environ.update(HOME=str(home), TMPDIR=str(home))
     tempfile.tempdir = None
-    writes, audited = FileWrites(team, [home]), Audited(team)
+    writes = FileWrites(team, [home])
     tools = ToolCalls()
     with environment_reads(team) as reads, tools.watching():
         for number, data in enumerate(request.inputs):
