@@ -1,16 +1,16 @@
 """What goes on without a limit, fails without a cause, or costs what nobody counts."""
 
-from mutants.edits import BUILD, CREW, HOOKS, KICKOFF, MAIN, PLATFORM, RUNTIME, TRIAGER, WORK, Mutant, crew, main
+from mutants.edits import BUILD, CREW, HOOKS, MAIN, PLATFORM, RUNTIME, TRIAGER, WORK, Mutant, crew, main
 
 DELEGATING = [
     (TRIAGER, TRIAGER + "        allow_delegation=True,\n"),
     ('        llm=run.llm("strong"),\n', '        llm=run.llm("strong"),\n        allow_delegation=True,\n'),
 ]
-SWALLOWS = (
-    "        try:\n            output = crew.kickoff(inputs=ticket.model_dump())\n"
-    "        except Exception:\n            return\n"
+REPLY = (
+    "        return Reply(\n"
+    "            body=draft.body, articles=draft.articles, category=self.state.triage.category, handled_by=handled_by\n"
+    "        )\n"
 )
-
 MUTANTS = [
     # F08: without a limit
     Mutant(
@@ -133,27 +133,31 @@ MUTANTS = [
     Mutant(
         "the flow returns what it likes, unvalidated",
         "F17",
-        "test_limits.py::test_a_model_that_always_answers_nonsense_ends_the_run",
+        "test_runs.py::test_every_output_is_what_the_application_promises",
         {
             WORK: [("outcome.output = valid_output(application, result)", "outcome.output = result")],
-            MAIN: [(KICKOFF, SWALLOWS)],
+            MAIN: [(REPLY, '        return {"body": draft.body}  # type: ignore\n')],
         },
-        also="F18",
     ),
     Mutant(
         "a model of the output that checks nothing",
         "F17",
-        "test_limits.py::test_a_model_that_always_answers_nonsense_ends_the_run",
+        "test_runs.py::test_every_output_is_what_the_application_promises",
         {
             WORK: [
                 (
                     '        return model.model_validate(data).model_dump(mode="json")\n',
-                    '        return model.model_construct(**(data or {})).model_dump(mode="json", warnings=False)\n',
+                    '        return model.model_construct(**data).model_dump(mode="json", warnings=False)\n',
                 )
             ],
-            MAIN: [(KICKOFF, SWALLOWS)],
+            MAIN: [(REPLY, '        return {"body": draft.body}  # type: ignore\n')],
         },
-        also="F18",
+    ),
+    main(
+        "a reply without what the next system needs",
+        "F17",
+        "test_runs.py::test_every_run_succeeds",
+        (REPLY, '        return {"body": draft.body}  # type: ignore\n'),
     ),
     # F18: an error without its cause
     main(

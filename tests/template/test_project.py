@@ -15,6 +15,7 @@ from conftest import REPOSITORY, sh
 LINTERS = [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",)]
 # What the sample lacks, and what a memory elsewhere cannot be tried with.
 NOT_THE_SAMPLE = {"no agent may delegate"}
+ALL_FORMS = ("-m", "soak or not soak")
 OTHER_PYTHONS = ("3.12", "3.13")
 
 
@@ -25,6 +26,11 @@ def test_the_linters_find_nothing(project: Path, linter: tuple[str, ...]) -> Non
 
 def test_its_own_tests_pass(project: Path) -> None:
     _tests_pass(project)
+
+
+def test_its_faults_in_all_their_forms_lose_nothing(project: Path) -> None:
+    modules = [f"tests/scaling/test_{name}.py" for name in ("faults", "gateway", "memory")]
+    _tests_pass(project, *modules, "-m", "soak", "-k", "not random")  # which takes minutes
 
 
 def _tests_pass(place: Path, *tests: str, **environment: Any) -> None:
@@ -71,7 +77,7 @@ def test_a_dependency_that_the_policy_leaves_out_is_named(project: Path, tmp_pat
 def test_the_faults_lose_no_run_on_another_broker(template: Path, tmp_path: Path, broker: str) -> None:
     place = tmp_path / "other"
     copier.run_copy(str(template), place, data={"broker": broker}, defaults=True, quiet=True)
-    _tests_pass(place, "tests/scaling/test_faults.py", "tests/scaling/test_gateway.py")
+    _tests_pass(place, "tests/scaling/test_faults.py", "tests/scaling/test_gateway.py", *ALL_FORMS)
 
 
 @pytest.mark.parametrize("memory", ["qdrant", "mem0-cloud", "volume"])

@@ -236,7 +236,7 @@ def test_many_runs_end_once_each(standing_service: Service) -> None:
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_many_runs_end_once_each_however_many_workers(service: Service, workers: int) -> None:
     service.start_workers(workers)
-    many_runs_end_once_each(service, 200, workers)
+    many_runs_end_once_each(service, 60, workers)
 
 
 def many_runs_end_once_each(service: Service, runs: int, workers: int) -> None:

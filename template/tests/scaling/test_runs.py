@@ -1,9 +1,11 @@
 """Many runs in a row in one process leave nothing behind, share nothing and hand over nothing but data."""
 
 import pytest
+from crewyard_runtime import Application
 from crewyard_runtime.testing.failures import guard, guard_succeeded
 from crewyard_runtime.testing.inputs import leaks, mixed_prompts
 from crewyard_runtime.testing.plugin import Observed
+from pydantic import ValidationError
 
 
 def test_every_run_succeeds(observed: Observed) -> None:
@@ -74,6 +76,18 @@ def test_no_client_or_loop_is_handed_from_run_to_run(observed: Observed) -> None
 @pytest.mark.guards("F15")
 def test_nothing_that_must_last_is_kept_on_the_disk(observed: Observed) -> None:
     guard("F15", observed.report.findings("stored"))
+
+
+@pytest.mark.guards("F17")
+def test_every_output_is_what_the_application_promises(observed: Observed, application: Application) -> None:
+    found = []
+    for outcome in observed.report.outcomes:
+        try:
+            if outcome.status == "succeeded":
+                application.output.model_validate(outcome.output)
+        except ValidationError as error:
+            found.append(f"an output is no {application.output.__name__}: {error}")
+    guard("F17", found)
 
 
 @pytest.mark.guards("F21")
