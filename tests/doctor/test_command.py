@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from crewyard.__main__ import main
 
 CREW = "import crewai\n"
 BAD = "import os\nimport crewai\n\nKEY = os.environ['KEY']\n"
-HINT = "import crewai\nfrom dotenv import load_dotenv\n\nload_dotenv()\n"
+HINT = "import autogen\n\n\nmodels = autogen.config_list_from_json('OAI_CONFIG_LIST')\n"
 Output = pytest.CaptureFixture[str]
 
 
@@ -47,7 +47,7 @@ def test_an_error_makes_the_exit_code_1(tmp_path: Path, capsys: Output) -> None:
 def test_hints_alone_leave_the_exit_code_0(tmp_path: Path, capsys: Output) -> None:
     code, printed = doctor(capsys, write(tmp_path, app=HINT))
     assert code == 0
-    assert "app.py:4:1  F04 hint" in printed
+    assert "app.py:4:10  F04 hint" in printed
 
 
 def test_a_path_that_does_not_exist_is_a_wrong_usage(tmp_path: Path, capsys: Output) -> None:
@@ -187,6 +187,51 @@ def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path, capsys: Output) -> N
     assert (line["path"], line["why"]) == ("pipe.py", "it is no regular file")
 
 
+def test_what_stands_beside_a_dockerfile_is_not_waited_for(tmp_path: Path, capsys: Output) -> None:
+    (write(tmp_path, app=CREW) / "Dockerfile").write_text(
+        "FROM python:3.12\nCOPY . .\nRUN pip install -r requirements.txt\n"
+    )
+    os.mkfifo(tmp_path / ".gitignore")
+    os.mkfifo(tmp_path / ".dockerignore")
+    with (tmp_path / "requirements.txt").open("w") as file:
+        file.truncate(2**31)
+    (tmp_path / ".env").write_text("A=b\n")
+    assert {finding["rule"] for finding in as_json(capsys, tmp_path)["findings"]} == {"F20", "F23"}
+
+
+def test_a_directory_that_cannot_be_opened_is_named(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (write(tmp_path, app=CREW) / "closed").mkdir()
+    listed = os.scandir
+
+    def refused(place: str | os.PathLike[str]) -> object:
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr("os.scandir", refused)
+    assert [one["why"] for one in as_json(capsys, tmp_path)["not_read"]] == ["Permission denied"]
+
+
+def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "crewyard", "doctor", str(write(tmp_path, app=BAD * 3000))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_a_name_that_is_no_text_is_printed_escaped(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text(BAD)
+    command = [sys.executable, "-m", "crewyard", "doctor", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"udce9.py:4:7  F04 error" in done.stdout
+
+
 def test_notebooks_are_counted_and_not_read(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "try.ipynb").write_text("{}")
     assert doctor(capsys, tmp_path) == (
@@ -234,10 +279,16 @@ def test_a_thousand_files_take_less_than_five_seconds(tmp_path: Path) -> None:
     text = BAD + "".join(function.format(number) for number in range(20))
     for number in range(1_000):
         (tmp_path / f"module_{number}.py").write_text(text)
-    start = time.monotonic()
+    before = _seconds_of_children()
     done = subprocess.run([sys.executable, "-m", "crewyard", "doctor", tmp_path], capture_output=True, check=False)
-    assert time.monotonic() - start < 5
+    assert _seconds_of_children() - before < 5
     assert done.stdout.endswith(b"1,000 errors, 0 hints in 1,000 files\n")
+
+
+def _seconds_of_children() -> float:
+    """Of a processor, not of a clock: the machine may have other work."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_a_project_of_ours_has_no_error(render: Render, capsys: Output) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from crewyard.doctor import ruff
 from crewyard.doctor.findings import Finding
 from crewyard.doctor.project import Project
-from crewyard.doctor.roles import is_tool
+from crewyard.doctor.roles import is_helper, is_tool
 from crewyard.doctor.source import Source
 
 WORTH_ASKING = re.compile(r"async def|requests|httpx")
@@ -27,10 +27,15 @@ def findings(project: Project, members: Iterable[tuple[Path, Source]]) -> Iterat
 def _translated(project: Project, source: Source, call: ast.Call, code: str) -> Finding:
     name = source.name(call.func) or "this call"
     if code == ruff.NO_TIMEOUT:
-        certain = any(is_tool(source, function, project) for function in source.functions(call))
+        certain = any(
+            is_tool(source, function, project) or is_helper(source, function, project)
+            for function in source.functions(call)
+        )
         seen, edit = f"{name}() waits without a timeout", "give it timeout=10, in seconds"
         return source.found(call, "F08", "error" if certain else "hint", seen, edit)
-    return source.found(call, "F12", "hint" if code == ruff.FILES else "error", f"{name}() blocks the event loop")
+    at_a_terminal = name == "input"  # nobody else waits there
+    certain = code != ruff.FILES and not at_a_terminal
+    return source.found(call, "F12", "error" if certain else "hint", f"{name}() blocks the event loop")
 
 
 def _call_at(source: Source, line: int, column: int) -> ast.Call | None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,14 +23,15 @@ def check(paths: Iterable[Path]) -> Report:
     agentic = False
     for path in paths:
         tree = files.collect(path)
-        agentic |= _check_python(tree, report)
+        projects = _check_python(tree, report)
+        agentic |= any(project.agentic for project in projects.values())
         _check_containers(tree, report)
-        _check_data(tree, report)
+        _check_data(tree, report, {place for place, project in projects.items() if project.service})
         if tree.notebooks:
             names = ", ".join(shown(one, tree.root) for one in tree.notebooks[:3])
             more = ", ..." if len(tree.notebooks) > 3 else ""
             report.remarks.append(f"{counted(len(tree.notebooks), 'notebook')} not read: {names}{more}")
-        report.not_read += tree.not_read
+        report.not_read += dict.fromkeys(tree.not_read)  # a file may be asked twice
         report.files += len(tree.python) + len(tree.dockerfiles) + len(tree.composes) + len(tree.data)
     if not agentic:
         report.remarks.append("no file that was read imports CrewAI or AutoGen: the rules about agents were left out")
@@ -43,20 +45,19 @@ def is_empty(paths: Iterable[Path]) -> bool:
     return not any(tree.python or tree.dockerfiles or tree.composes or tree.notebooks for tree in trees)
 
 
-def _check_python(tree: Tree, report: Report) -> bool:
-    """Judge the Python files, project by project. Returns whether any project uses a framework."""
-    projects: dict[Path, list[tuple[Path, Source]]] = defaultdict(list)
+def _check_python(tree: Tree, report: Report) -> dict[Path, Project]:
+    """Judge the Python files, project by project. Returns the projects, by their directories."""
+    sources: dict[Path, list[tuple[Path, Source]]] = defaultdict(list)
     for path in tree.python:
         if source := _parsed(tree, path):
-            projects[tree.owner(path)].append((path, source))
+            sources[tree.owner(path)].append((path, source))
     preloaded = any("--preload" in (files.read(tree, path) or "") for path in [*tree.dockerfiles, *tree.composes])
-    agentic = False
-    for members in projects.values():
-        project = Project([source for _, source in members], preloaded=preloaded)
+    projects = {}
+    for place, members in sources.items():
+        projects[place] = project = Project([source for _, source in members], preloaded=preloaded)
         if project.agentic:
-            agentic = True
             _judge(project, members, tree, report)
-    return agentic
+    return projects
 
 
 def _parsed(tree: Tree, path: Path) -> Source | None:
@@ -120,13 +121,14 @@ def _check_containers(tree: Tree, report: Report) -> None:
         _check_yaml(tree, path, report, yamls.compose_file)
 
 
-def _check_data(tree: Tree, report: Report) -> None:
+def _check_data(tree: Tree, report: Report, services: set[Path]) -> None:
+    """Judge the data files. services: the directories of the projects that serve several users."""
     envs = set(files.env_files(tree))
     for path in tree.data:
         if path in envs and files.is_ignored(path, tree.root, ".gitignore"):
             continue
         if path.suffix in (".yaml", ".yml"):
-            _check_yaml(tree, path, report, yamls.crew_file)
+            _check_yaml(tree, path, report, partial(yamls.crew_file, service=tree.owner(path) in services))
         elif (text := files.read(tree, path, files.LARGEST_DATA)) is not None:
             _keep(
                 report,

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,5 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         report = check(arguments.paths)
     finally:
         gc.enable()
-    print(FORMATS[arguments.format](report))
+    _print(FORMATS[arguments.format](report))
     return FOUND if report.errors else 0
+
+
+def _print(text: str) -> None:
+    """Print to whatever reads: a terminal that has not all characters, or a `head` that goes away."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends

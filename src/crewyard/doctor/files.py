@@ -83,13 +83,16 @@ def _unreadable(tree: Tree, error: OSError) -> None:
 
 def _is_skipped(path: Path, given: Path) -> bool:
     name = path.name
-    if (
-        name.startswith(".")
-        or (name in SKIPPED and not (path / "__init__.py").exists())
-        or name.endswith((".egg-info", "_cache"))
-    ):
+    if name.startswith(".") or name.endswith((".egg-info", "_cache")) or name in NOT_JUDGED or path.is_symlink():
         return True
-    return name in NOT_JUDGED or path.is_symlink() or (path / "pyvenv.cfg").exists()
+    return (name in SKIPPED and not _holds(path, "__init__.py")) or _holds(path, "pyvenv.cfg")
+
+
+def _holds(directory: Path, name: str) -> bool:
+    try:
+        return (directory / name).exists()
+    except OSError:
+        return False  # it is named as unreadable when it is listed
 
 
 def _sort_in(tree: Tree, path: Path) -> None:
@@ -127,6 +130,17 @@ def read(tree: Tree, path: Path, largest: int = LARGEST) -> str | None:
         return None
 
 
+def beside(path: Path) -> str:
+    """The text of a file that another one speaks of: "" if there is none, or none that can be read at once."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _decoded(data: bytes) -> str:
     """Python's own declaration of an encoding is honoured; a byte that is not of it is shown as a replacement."""
     declared = re.match(rb"(?:[^\n]*\n)?[ \t]*#.*?coding[:=][ \t]*([-\w.]+)", data)
@@ -146,11 +160,7 @@ def env_files(tree: Tree) -> Iterator[Path]:
 def is_ignored(path: Path, root: Path, ignore_file: str) -> bool:
     """Whether an ignore file between here and the root names this file."""
     for directory in path.parents:
-        try:
-            lines = (directory / ignore_file).read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        if _matches(path.name, lines):
+        if _matches(path.name, beside(directory / ignore_file).splitlines()):
             return True
         if directory == root and not (directory.parent / ".gitignore").exists():
             return False

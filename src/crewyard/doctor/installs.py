@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewyard.doctor.dockerfile import Dockerfile
-from crewyard.doctor.files import Tree
+from crewyard.doctor.files import Tree, beside
 from crewyard.doctor.findings import Finding
 
 LOCK = "install from a lock file: `uv sync --locked`, or `pip install --require-hashes -r` a compiled one"
@@ -126,7 +126,7 @@ def _requirements(name: str, file: Dockerfile, tree: Tree, depth: int = 0) -> st
     if where is None or depth > 3:
         return ""
     loose = []
-    for raw in where.read_text(encoding="utf-8", errors="replace").splitlines():
+    for raw in beside(where).splitlines():
         line = re.sub(r"(^|\s)#.*", "", raw).strip()
         if line.startswith(("-r ", "--requirement ")) and (
             seen := _requirements(line.split(None, 1)[1], file, tree, depth + 1)
@@ -152,7 +152,7 @@ def _no_cooldown(file: Dockerfile, tree: Tree) -> Iterator[Finding]:
     for directory in (file.place.parent, tree.root):
         for name in ("pyproject.toml", "uv.toml"):
             place = directory / name
-            if place.is_file() and "exclude-newer" in place.read_text(encoding="utf-8", errors="replace"):
+            if "exclude-newer" in beside(place):
                 return
     yield file.found(
         one,

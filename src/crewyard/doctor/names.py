@@ -33,6 +33,11 @@ AUTOGEN = {
     "MagenticOne": "team",
     "GraphFlow": "team",
     "SingleThreadedAgentRuntime": "runtime",
+    "AutoPattern": "team",
+    "DefaultPattern": "team",
+    "RoundRobinPattern": "team",
+    "RandomPattern": "team",
+    "ManualPattern": "team",
 }
 AUTOGEN_ENDINGS = (
     ("Agent", "agent"),
@@ -78,6 +83,7 @@ STARTS_OF_KNOWN = frozenset(
     {"run", "run_stream", "a_run", "on_messages", "on_messages_stream", "generate_reply", "execute_task"}
 )
 BLOCKING_STARTS = frozenset({"kickoff", "kickoff_for_each", "initiate_chat", "initiate_chats", "initiate_group_chat"})
+TASK_STARTS = frozenset({"execute", "execute_sync"})  # of a CrewAI task alone
 MODEL_CALLS = frozenset({"invoke", "ainvoke", "generate", "predict", "call", "completion", "acompletion"})
 RUNNERS = frozenset({"agent", "crew", "team", "flow"})
 # Dotted methods that return an object of the class they are called on.

@@ -10,6 +10,8 @@ from crewyard.doctor.names import FRAMEWORKS, MAKERS, kind_of
 from crewyard.doctor.nodes import Function, keyword
 from crewyard.doctor.source import Source
 
+BOTS = frozenset({"telegram", "discord", "telebot", "aiogram", "slack_bolt", "botbuilder"})
+# What serves several users at once: the web, bots and queues.
 WEB = frozenset(
     {
         "fastapi",
@@ -25,6 +27,16 @@ WEB = frozenset(
         "celery",
         "streamlit",
         "gradio",
+        "channels",
+        "uvicorn",
+        "mcp",
+        "fastmcp",
+        "socketio",
+        "bottle",
+        "dramatiq",
+        "rq",
+        "arq",
+        *BOTS,
     }
 )
 TOOL_BASES = frozenset({"BaseTool", "StructuredTool"})
@@ -50,11 +62,14 @@ class Project:
         self.preloaded = preloaded
         self.classes: dict[str, tuple[Source, ast.ClassDef]] = {}
         self._functions: dict[str, list[tuple[Source, Function]]] = defaultdict(list)
-        self._imports: dict[str, set[str]] = defaultdict(set)
+        self._modules: dict[str, list[Source]] = defaultdict(list)
         self.roots: set[str] = set()
         for source in self.sources:
             self._index(source)
-        self.tools: dict[Source, set[Function]] = {}  # filled by roles.is_tool
+        self.tools: set[Function] | None = None  # filled by roles.is_tool
+        self._found: dict[tuple[tuple[str, ...], str, bool], Source | None] = {}
+        self.containers: dict[Source, set[str]] = {}  # filled by rules.state
+        self.served: dict[Function, str] | None = None  # filled by rules.sharing
         self._mentioned: dict[str, bool] = {}
         self._made: dict[ast.AST, Made | None] = {}
         self.agentic = bool(self.roots & FRAMEWORKS)
@@ -65,17 +80,21 @@ class Project:
             self.classes.setdefault(klass.name, (source, klass))
         for function in source.definitions():
             self._functions[function.name].append((source, function))
-        for name in source.imports.values():
-            parts = name.lstrip(".").split(".")
-            self.roots.add(parts[0])
-            for part in parts:
-                self._imports[part].add(source.path)
+        self._modules[source.stem].append(source)
+        self.roots |= {name.lstrip(".").split(".")[0] for name in source.imports.values()}
 
     def mentions(self, word: str) -> bool:
         """Whether a module that speaks of Celery has this word."""
         if word not in self._mentioned:
             self._mentioned[word] = any(word in source.text for source in self.sources if "celery" in source.text)
         return self._mentioned[word]
+
+    def several_loops(self, source: Source) -> bool:
+        """Whether one event loop after another may use what a module holds: asyncio.run in a function, or Celery."""
+        return "celery" in self.roots or any(
+            source.name(call.func) == "asyncio.run" and source.function(call) is not None
+            for call in source.of(ast.Call)
+        )
 
     @cached_property
     def flow_states(self) -> set[str]:
@@ -87,9 +106,40 @@ class Project:
                     found.add(source.name(base.slice).rsplit(".", 1)[-1])
         return found & set(self.classes)
 
+    def module(self, source: Source, dotted: str) -> Source | None:
+        """The project's module that a dotted name means where it is imported."""
+        loose = "sys.path" in source.text
+        key = (tuple(source.folder), dotted, loose)
+        if key not in self._found:
+            self._found[key] = self._module(source.folder, dotted.lstrip("."), loose=loose)
+        found = self._found[key]
+        return found if found is not source else None
+
+    def _module(self, here: list[str], name: str, *, loose: bool) -> Source | None:
+        """loose: whether the module that imports has changed the path that is searched."""
+        parts = name.split(".")
+        found: list[tuple[int, Source]] = []
+        for one in self._modules.get(parts[-1], ()) if name else ():
+            there = one.module
+            if not (there[-len(parts) :] == parts or parts[-len(there) :] == there):
+                continue
+            found.append((_shared(there, here), one))
+        above = [pair for pair in found if pair[0] >= len(pair[1].module) - len(parts)]
+        if not above and len(parts) == 1 and not loose:
+            return None  # `import agents`, and none of that name beside or above: it is another package
+        return max(above or found, key=lambda pair: pair[0], default=(0, None))[1]
+
+    @cached_property
+    def _imported_sources(self) -> set[Source]:
+        found: set[Source | None] = set()
+        for source in self.sources:
+            for name in set(source.imports.values()):
+                found |= {self.module(source, name), self.module(source, name.rpartition(".")[0])}
+        return {one for one in found if one}
+
     def is_imported(self, source: Source) -> bool:
-        """Whether another module of the project imports this one, by the last part of its name."""
-        return bool(self._imports.get(source.stem, set()) - {source.path})
+        """Whether another module of the project imports this one."""
+        return source in self._imported_sources
 
     def made(self, source: Source, node: ast.AST | None) -> Made | None:
         """What belongs to one run and is made, or referred to, by this expression."""
@@ -150,21 +200,18 @@ class Project:
         found = self._functions.get(name.rsplit(".", 1)[-1], [])
         if "." not in name:
             return next((one for one in found if one[0] is source and not source.where[one[1]].klass), None)
-        stem = name.split(".")[-2]
+        module = self.module(source, name.rpartition(".")[0])
         free = [one for one in found if not one[0].where[one[1]].klass]
-        exact = [one for one in free if one[0].stem == stem]
+        exact = [one for one in free if one[0] is module]
         alone = free if len(free) == 1 and name.split(".")[0] not in FRAMEWORKS else []
         return next(iter(exact or alone), None)
 
     def _imported(self, source: Source, node: ast.Name) -> Made | None:
         """What another module of the project has made at its import."""
-        *modules, last = source.imports[node.id].split(".")
-        for other in self.sources:
-            if modules and other.stem == modules[-1] and other is not source:
-                for value in other.bound.get((None, last), []):
-                    if other.where[value].at_import and (made := self.made(other, value)):
-                        return made
-        return None
+        module, _, last = source.imports[node.id].rpartition(".")
+        other = self.module(source, module)
+        values = other.bound.get((None, last), []) if other else []
+        return next((made for value in values if other and (made := self.made(other, value))), None)
 
     def bases(self, name: str, depth: int = 0) -> set[str]:
         """The names of a project's class's bases, those of its project bases included."""
@@ -202,6 +249,17 @@ class Project:
         self._made[function] = found
         return found
 
+    def hands_out(self, source: Source, node: ast.AST) -> bool:
+        """Whether a call of a project's function gives what a module holds: `get_team()` of a team made at import."""
+        if not isinstance(node, ast.Call):
+            return False
+        found = self.function(source, source.name(node.func)) if source.name(node.func) else None
+        if not found:
+            return False
+        where, function = found
+        given = [one.value for one in where.inside(function) if isinstance(one, ast.Return) and one.value]
+        return bool(given) and all(self.module_level(where, one) for one in given)
+
     def _of_method(self, source: Source, func: ast.Attribute) -> Made | None:
         owner = self.class_of(source, func.value)
         if not owner:
@@ -235,6 +293,13 @@ class Project:
         if values:
             return any(source.where[value].at_import for value in values)
         return node.id in source.imports
+
+
+def _shared(one: list[str], other: list[str]) -> int:
+    """How many directories two places have in common, from the top."""
+    return next(
+        (number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _parts(value: ast.expr) -> list[ast.expr]:

@@ -2,7 +2,7 @@
 
 import ast
 
-from crewyard.doctor.names import BLOCKING_STARTS, RUNNERS, STARTS, STARTS_OF_KNOWN
+from crewyard.doctor.names import BLOCKING_STARTS, RUNNERS, STARTS, STARTS_OF_KNOWN, TASK_STARTS
 from crewyard.doctor.nodes import Function, method
 from crewyard.doctor.project import Project
 from crewyard.doctor.source import Source
@@ -21,6 +21,9 @@ def starts(project: Project, source: Source, call: ast.Call) -> bool:
     if name in STARTS_OF_KNOWN and isinstance(call.func, ast.Attribute):
         made = project.made(source, call.func.value)
         return bool(made and made.kind in RUNNERS)
+    if name in TASK_STARTS and isinstance(call.func, ast.Attribute):
+        made = project.made(source, call.func.value)
+        return bool(made and made.kind == "task")
     return False
 
 
@@ -48,7 +51,7 @@ def blocks(project: Project, source: Source, function: Function, depth: int = 0)
     for node in source.inside(function):
         if not isinstance(node, ast.Call):
             continue
-        if method(node) in BLOCKING_STARTS and starts(project, source, node):
+        if method(node) in BLOCKING_STARTS | TASK_STARTS and starts(project, source, node):
             return True
         target = callee(project, source, node.func) if depth < 3 else None
         plain = target and target[1] is not function and not isinstance(target[1], ast.AsyncFunctionDef)

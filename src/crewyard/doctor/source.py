@@ -12,6 +12,14 @@ from crewyard.doctor.nodes import Function
 
 Node = TypeVar("Node", bound=ast.AST)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+# What a walk has to look at, by exact types: most nodes are names, constants and calls.
+RECORDED = frozenset(
+    {
+        ast.Import, ast.ImportFrom, ast.Global, ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.For, ast.AsyncFor,
+        ast.comprehension, ast.withitem,
+    }
+)  # fmt: skip
+SCOPES = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.If})
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +47,15 @@ class Source:
         self.stem = path.rsplit("/", 1)[-1].removesuffix(".py")
         if self.stem == "__init__" and "/" in path:
             self.stem = path.rsplit("/", 2)[-2]
+        self.folder = path.split("/")[:-1]
+        self.module = self.folder if path.endswith("__init__.py") else [*self.folder, self.stem]
         self.imports: dict[str, str] = {}
         self.stars: list[str] = []
         self.parents: dict[ast.AST, ast.AST] = {}
         self.where: dict[ast.AST, Where] = {}
         self.bound: dict[tuple[Function | None, str], list[ast.expr]] = defaultdict(list)
         self.attributes: dict[tuple[str, str], list[tuple[ast.expr, Where]]] = defaultdict(list)
+        self._globals: set[tuple[Function | None, str]] = set()
         self._names: dict[ast.AST | None, str] = {}
         self._by_type: dict[type, list[ast.AST]] = defaultdict(list)
         self._walk()
@@ -141,10 +152,12 @@ class Source:
             node, where = stack.pop()
             self.where[node] = where
             self._by_type[type(node)].append(node)
-            self._record(node, where)
-            inner = _inner(node, where)
+            if type(node) in RECORDED:
+                self._record(node, where)
+            inner = _inner(node, where) if type(node) in SCOPES else where
             children = []
-            for name, value in ast.iter_fields(node):
+            for name in node._fields:
+                value = getattr(node, name, None)
                 place = inner if name == "body" else where
                 for child in value if isinstance(value, list) else (value,):
                     if isinstance(child, ast.AST) and not isinstance(child, ast.expr_context):
@@ -155,6 +168,8 @@ class Source:
     def _record(self, node: ast.AST, where: Where) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             self._import(node)
+        elif isinstance(node, ast.Global):
+            self._globals |= {(where.function, name) for name in node.names}
         elif isinstance(node, ast.Assign):
             for target in node.targets:
                 self._bind(target, node.value, where)
@@ -187,7 +202,8 @@ class Source:
             if where.klass and not where.function:
                 self.attributes[where.klass.name, target.id].append((value, where))
             else:
-                self.bound[where.function, target.id].append(value)
+                shared = (where.function, target.id) in self._globals
+                self.bound[None if shared else where.function, target.id].append(value)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and where.klass:
             if target.value.id not in ("self", "cls", where.klass.name):
                 return

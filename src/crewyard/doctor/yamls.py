@@ -80,8 +80,8 @@ def _environment(path: str, service: yaml.Node) -> Iterator[Finding]:
             yield _found(path, node, "F23", "error", f"a literal value of {name}", edit)
 
 
-def crew_file(path: str, root: yaml.Node | None) -> Iterator[Finding]:
-    """Every finding of a config/agents.yaml or config/tasks.yaml."""
+def crew_file(path: str, root: yaml.Node | None, *, service: bool = True) -> Iterator[Finding]:
+    """Every finding of a config/agents.yaml or config/tasks.yaml. service: whether several users may start the crew."""
     entries = [(name, entry) for name, _, entry in _items(root) if isinstance(entry, yaml.MappingNode)]
     agents = [entry for _, entry in entries if _get(entry, "role") and _get(entry, "goal")]
     tasks = [entry for _, entry in entries if _get(entry, "expected_output")]
@@ -95,7 +95,8 @@ def crew_file(path: str, root: yaml.Node | None) -> Iterator[Finding]:
     for task in tasks:
         file = _get(task, "output_file")
         if file and _scalar(file) and "{" not in _scalar(file) and _scalar(file) not in ("null", "~"):
-            yield _found(path, file, "F05", "error", f"the task writes the fixed path {_scalar(file)!r}")
+            severity: Severity = "error" if service else "hint"
+            yield _found(path, file, "F05", severity, f"the task writes the fixed path {_scalar(file)!r}")
 
 
 def _agent(path: str, agent: yaml.Node) -> Iterator[Finding]:

@@ -14,12 +14,13 @@ from crewai.tools import BaseTool, tool
 from crewai_tools import SerperDevTool
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_openai import ChatOpenAI
+from openai import OpenAI
 
 llm = ChatOpenAI(model="gpt-4o-mini")  # finds F01
 researcher = Worker(role="r", goal="g", backstory="b", tools=[SerperDevTool()])  # finds F01
 tasks = [Task(description="d", expected_output="e") for _ in range(3)]  # finds F01
 user = autogen.UserProxyAgent("user", code_execution_config=False)  # finds F01
-client = OpenAIChatCompletionClient(model="gpt-4o")  # finds F01 F13
+client = OpenAIChatCompletionClient(model="gpt-4o")  # finds F01 hints F13
 done = TextMentionTermination("TERMINATE")  # finds F01
 PROMPT = ChatPromptTemplate.from_messages([("system", "Be brief.")])
 make = functools.partial(Crew, agents=[], tasks=[])
@@ -114,7 +115,4 @@ class Support:  # hints F01
 
 support = Support().crew()  # finds F01
 later = lambda: Crew(agents=[], tasks=[])  # noqa: E731
-
-if __name__ == "__main__":
-    mine = build_crew()
-    Crew(agents=[], tasks=[]).kickoff()
+plain = OpenAI()  # hints F01

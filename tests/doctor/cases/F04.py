@@ -9,7 +9,7 @@ from dotenv import load_dotenv
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-load_dotenv()  # hints F04
+load_dotenv()
 KEY = os.environ["OPENAI_API_KEY"]  # finds F04
 MODEL = os.getenv("MODEL", "gpt-4o-mini")  # finds F04
 URL = environ.get("BASE_URL")  # finds F04
@@ -37,9 +37,6 @@ def build(model: str = os.getenv("MODEL", "m")) -> Agent:  # finds F04
 def get_settings() -> Settings:
     return Settings()
 
-
-if __name__ == "__main__":
-    print(os.environ["HOME"])
 
 import autogen
 

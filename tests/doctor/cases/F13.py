@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, OpenAI
 
 lock = asyncio.Lock()  # hints F13
 client = httpx.AsyncClient()  # finds F13
-model = AsyncOpenAI()  # finds F01 F13
+model = AsyncOpenAI()  # hints F01 finds F13
 plain = threading.Lock()
 sync = httpx.Client()
 
@@ -37,4 +37,5 @@ def outside() -> OpenAI:
     return OpenAI()
 
 
-print(crewai.__version__)
+def version() -> str:
+    return str(crewai.__version__)

@@ -50,3 +50,15 @@ def constant() -> int:
 def scaffold(name: str) -> None:
     subprocess.run(f"npx create-react-app {name}", shell=True)  # hints F21
     subprocess.run("npm install", shell=True)
+
+
+WORK_DIR = "coding"
+
+
+def in_docker(run_id: str) -> list[object]:
+    return [
+        DockerCommandLineCodeExecutor(work_dir="coding"),  # hints F21
+        DockerCommandLineCodeExecutor(work_dir=WORK_DIR),  # hints F21
+        DockerCommandLineCodeExecutor(work_dir=f"runs/{run_id}"),
+        DockerCommandLineCodeExecutor(),
+    ]

@@ -1,5 +1,6 @@
 """What tools reach."""
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlparse
@@ -79,3 +80,30 @@ def read_pdf(path: str) -> str:
     from pypdf import PdfReader
 
     return str(PdfReader(path).pages)  # finds F22
+
+
+class HelpedTool(BaseTool):
+    name: str = "helped"
+
+    def _run(self, path: str) -> str:
+        return self._text(path)
+
+    def _text(self, path: str) -> str:
+        with open(path) as file:  # hints F22
+            return file.read()
+
+    def other(self, path: str) -> str:
+        with open(path) as file:
+            return file.read()
+
+
+@tool("List")
+def listed(path: str) -> list[str]:
+    """List a directory."""
+    return os.listdir(path) + [str(one) for one in Path(path).rglob("*")]  # finds F22
+
+
+@tool("List ours")
+def listed_ours(pattern: str) -> list[str]:
+    """List our directory."""
+    return os.listdir(ROOT) + [str(one) for one in ROOT.rglob(pattern)]

@@ -24,7 +24,7 @@ def build() -> LLM:
 def shows() -> None:
     print(api_key)  # finds F23
     logger.info(f"the key is {api_key}")  # finds F23
-    print(os.environ["SLACK_BOT_TOKEN"])  # finds F03 F23
+    print(os.environ["SLACK_BOT_TOKEN"])  # hints F03 finds F23
 
 
 def hides() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from crewyard.doctor.findings import Finding
 from crewyard.doctor.nodes import names_in, text
 from crewyard.doctor.project import Project
-from crewyard.doctor.roles import is_lifespan, is_startup, is_streamlit_page, is_tool, serving
+from crewyard.doctor.roles import is_entry, is_lifespan, is_script, is_startup, is_streamlit_page, is_tool, serving
 from crewyard.doctor.source import Source
 
 GETTERS = frozenset({"os.getenv", "os.environ.get", "decouple.config", "os.environ.__getitem__"})
@@ -33,17 +33,20 @@ def at_import(source: Source, project: Project) -> Iterator[Finding]:
     """A variable that is read, or settings that are made, when the module is imported."""
     if source.stem in OWN_PLACE or is_streamlit_page(source):
         return
+    started = is_entry(source, project)
     seen: set[int] = set()
     for node in source.of(ast.Call, ast.Subscript):
         if not source.where[node].at_import or not (what := _read(source, project, node)) or node.lineno in seen:
             continue
         seen.add(node.lineno)
-        yield source.found(node, "F04", "error", f"{what} at import")
+        yield source.found(node, "F04", "hint" if started else "error", f"{what} at import")
     for call in source.of(ast.Call):
         if source.where[call].at_import and source.name(call.func).endswith(AUTOGEN_CONFIGURATION):
             yield source.found(
                 call, "F04", "hint", "the list of models is read from the environment or a file at import"
             )
+    if not project.is_imported(source):
+        return  # load_dotenv() stands where the process starts
     for call in source.of(ast.Call):
         if source.where[call].at_import and source.name(call.func) == "dotenv.load_dotenv":
             yield source.found(
@@ -96,7 +99,8 @@ def when_needed(source: Source, project: Project) -> Iterator[Finding]:
         if is_lifespan(source, function):
             continue
         in_use = serving(source, node) or is_tool(source, function, project)
-        certain = bool(in_use) or not (is_startup(source, function) or _is_constructor(function))
+        at_start = is_startup(source, function) or _is_constructor(function)
+        certain = bool(in_use) or (project.service and not at_start and not is_script(source, project))
         yield source.found(
             node,
             "F03",

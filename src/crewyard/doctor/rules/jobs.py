@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from crewyard.doctor.findings import Finding
 from crewyard.doctor.nodes import Function, keyword, method
 from crewyard.doctor.project import Project
-from crewyard.doctor.roles import is_streamlit_page, queue_decorator, serving
+from crewyard.doctor.roles import APPS, WEB_APPS, is_streamlit_page, queue_decorator, serving
 from crewyard.doctor.runs import callee, starts, starts_below
 from crewyard.doctor.source import Source
 
-WEB_APPS = frozenset({"fastapi.FastAPI", "flask.Flask", "starlette.applications.Starlette", "quart.Quart"})
-APPS = WEB_APPS | {"celery.Celery"}
 HEAVY = ("crewai", "crewai_tools", "torch", "transformers", "sentence_transformers", "chromadb", "tensorflow")
 
 

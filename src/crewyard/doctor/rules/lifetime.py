@@ -4,30 +4,33 @@ import ast
 from collections.abc import Iterator
 
 from crewyard.doctor.findings import Finding
+from crewyard.doctor.names import SDK_CLIENTS
 from crewyard.doctor.nodes import Function
 from crewyard.doctor.project import Made, Project
-from crewyard.doctor.roles import is_crew_class, is_streamlit_page
+from crewyard.doctor.roles import is_crew_class, is_script, is_streamlit_page
 from crewyard.doctor.source import Source
 
 CACHES = frozenset({"functools.cache", "functools.lru_cache", "streamlit.cache_resource", "cachetools.func.lru_cache"})
-STATELESS = frozenset({"FunctionTool"})
+# They keep nothing of a run: a function, and the clients whose makers advise to make one for all threads.
+STATELESS = frozenset({"FunctionTool", *SDK_CLIENTS["openai"], *SDK_CLIENTS["anthropic"], *SDK_CLIENTS["groq"]})
 
 
 def made_at_import(source: Source, project: Project) -> Iterator[Finding]:
     """An agent, crew, client, ... in the body of a module or class, in a default argument or a decorator."""
     if is_streamlit_page(source):
         return
+    script = is_script(source, project)
     covered: set[ast.AST] = set()
     for call in sorted(source.of(ast.Call), key=lambda one: (one.lineno, one.col_offset)):
         if not source.where[call].at_import or source.statement(call) in covered:
             continue
         made = project.made(source, call)
-        if made and not _is_read(source, call):
+        if made and not _is_read(source, call) and not project.hands_out(source, call):
             if not isinstance(
                 statement := source.statement(call), ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
             ):
                 covered.add(statement)
-            certain = made.name not in STATELESS
+            certain = made.name not in STATELESS and not script
             yield source.found(
                 call, "F01", "error" if certain else "hint", f"{_article(made)} is made {_place(source, call)}"
             )

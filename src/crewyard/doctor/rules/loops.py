@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from crewyard.doctor.findings import Finding
-from crewyard.doctor.names import BLOCKING_STARTS, is_async_client, kind_of
+from crewyard.doctor.names import BLOCKING_STARTS, TASK_STARTS, is_async_client, kind_of
 from crewyard.doctor.nodes import method
 from crewyard.doctor.project import Project
 from crewyard.doctor.roles import is_streamlit_page
@@ -29,6 +29,12 @@ LOOP_BOUND = frozenset(
         "redis.asyncio.Redis", "redis.asyncio.from_url",
     }
 )  # fmt: skip
+# They open their connections at the first call, so they are wrong only where a second loop uses them.
+LOOP_BOUND_AT_CALL = frozenset(
+    {
+        "httpx.AsyncClient", "motor.motor_asyncio.AsyncIOMotorClient", "redis.asyncio.Redis", "redis.asyncio.from_url",
+    }
+)  # fmt: skip
 # They bind to a loop at their first wait (since Python 3.10), so one made at import is wrong only if two loops use it.
 LOOP_BOUND_AT_USE = frozenset(
     {"asyncio.Lock", "asyncio.Queue", "asyncio.Semaphore", "asyncio.Event", "asyncio.Condition"}
@@ -49,11 +55,7 @@ def blocking_starts(source: Source, project: Project) -> Iterator[Finding]:
                 "error",
                 f"{method(call)}() starts a run and blocks the event loop in async {function.name}()",
             )
-        elif (
-            method(call) in BLOCKING_STARTS
-            and isinstance(call.func, ast.Attribute)
-            and not _is_async_chain(source, call)
-        ):
+        elif method(call) in BLOCKING_STARTS | TASK_STARTS and not _is_async_chain(source, call):
             if starts(project, source, call) and not _own_coroutine(source, project, call):
                 yield source.found(
                     call,
@@ -79,6 +81,8 @@ def _waits_below(source: Source, project: Project, call: ast.Call) -> bool:
 
 
 def _awaited(start: str) -> str:
+    if start in TASK_STARTS:
+        return "put the task into a crew and await its akickoff(), or hand this to asyncio.to_thread"
     if start.startswith("kickoff"):
         return f"await its akickoff() ({start}_async() runs it in a thread), or make the endpoint a plain `def`"
     return f"await a_{start}(), or make the endpoint a plain `def`"
@@ -131,8 +135,13 @@ def bound_to_a_loop(source: Source, project: Project) -> Iterator[Finding]:
             if page or isinstance(source.parents.get(call), ast.Attribute):
                 continue  # a page is no import; what is asked for its description is dropped
             if name in LOOP_BOUND or is_async_client(name):
+                late = name in LOOP_BOUND_AT_CALL or is_async_client(name)
+                certain = not late or project.several_loops(source)
                 yield source.found(
-                    call, "F13", "error", f"{name}() is made at import, before the loop or process that uses it"
+                    call,
+                    "F13",
+                    "error" if certain else "hint",
+                    f"{name}() is made at import, before the loop or process that uses it",
                 )
             elif name in LOOP_BOUND_AT_USE:
                 yield source.found(

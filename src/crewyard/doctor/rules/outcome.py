@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from crewyard.doctor.findings import Finding
 from crewyard.doctor.names import kind_of
-from crewyard.doctor.nodes import is_true, keyword, method, text
+from crewyard.doctor.nodes import Function, is_true, keyword, method, names_in, text
 from crewyard.doctor.project import Project
 from crewyard.doctor.roles import is_startup
 from crewyard.doctor.runs import callee, starts, starts_below
@@ -26,6 +26,7 @@ CREW_MEMORIES = frozenset({"ShortTermMemory", "LongTermMemory", "EntityMemory", 
 SAYS = frozenset(
     {"print", "str", "repr", "type", "JSONResponse", "jsonify", "dict", "format", "dumps", "secho", "echo"}
 )
+PRINTS = frozenset({"print", "secho", "echo"})
 LOGS = frozenset(
     {"exception", "error", "critical", "warning", "capture_exception", "print_exc", "format_exc", "record_exception"}
 )
@@ -41,7 +42,7 @@ def unscoped_memory(source: Source, project: Project) -> Iterator[Finding]:
                 yield source.found(
                     value,
                     "F14",
-                    "error",
+                    "error" if project.service else "hint",
                     "memory=True is one memory for the users of all runs",
                     "give memory=Memory(root_scope=f'/user/{user_id}')",
                 )
@@ -148,7 +149,7 @@ def _is_run(source: Source, project: Project, call: ast.Call) -> bool:
 def _lost(source: Source, handler: ast.ExceptHandler) -> Finding | None:
     if not _is_broad(source, handler):
         return None
-    nodes = list(source.inside(handler))
+    nodes = list(_own(handler))
     raised = [node for node in nodes if isinstance(node, ast.Raise)]
     if raised:
         return _raised(source, handler, raised)
@@ -159,6 +160,10 @@ def _lost(source: Source, handler: ast.ExceptHandler) -> Finding | None:
         return source.found(
             handler, "F18", "hint", "an except around a run hands on the error's text: the traceback is lost"
         )
+    if any(method(call) in PRINTS and handler.name in names_in(call) for call in calls):
+        return source.found(
+            handler, "F18", "hint", "an except around a run prints the error's text alone: the traceback is lost"
+        )
     function = source.function(handler)
     certain = function is not None and not is_startup(source, function) and not source.where[handler].main
     return source.found(
@@ -167,6 +172,16 @@ def _lost(source: Source, handler: ast.ExceptHandler) -> Finding | None:
         "error" if certain else "hint",
         "an except around a run neither logs nor raises: the traceback is lost",
     )
+
+
+def _own(handler: ast.ExceptHandler) -> Iterator[ast.AST]:
+    """The nodes of an except clause, without what it does if something else fails in it."""
+    rest: list[ast.AST] = [*handler.body]
+    while rest:
+        node = rest.pop()
+        yield node
+        if not isinstance(node, Function | ast.ClassDef):
+            rest += [one for one in ast.iter_child_nodes(node) if not isinstance(one, ast.ExceptHandler)]
 
 
 def _mentions(source: Source, call: ast.Call, error: str | None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from crewyard.doctor.findings import Finding
 from crewyard.doctor.nodes import Function, keyword, method, parameters, text
 from crewyard.doctor.project import Project
-from crewyard.doctor.roles import is_tool
+from crewyard.doctor.roles import is_helper, is_tool
 from crewyard.doctor.rules.sandbox import tainted
 from crewyard.doctor.source import Source
 
@@ -19,6 +19,7 @@ CHECKS = (
     "is_relative_to", "relative_to", "commonpath", "hostname", "netloc", "is_private", "allowed", "ALLOWED",
     "allowlist", "whitelist", "validate", "sanitize", "secure_filename", "basename", "realpath", "_safe", "safe_",
 )  # fmt: skip
+OPENS = frozenset({"open", "io.open", "os.listdir", "os.scandir", "os.walk", "os.remove", "shutil.rmtree"})
 OPENERS = frozenset({"PdfReader", "PyPDFLoader", "TextLoader", "CSVLoader", "read_csv", "read_excel", "read_parquet"})
 BOUNDLESS = frozenset({"NL2SQLTool"})
 WIDE = {"FileReadTool": "file_path", "DirectoryReadTool": "directory", "ScrapeWebsiteTool": "website_url"}
@@ -29,17 +30,22 @@ def own_tools(source: Source, project: Project) -> Iterator[Finding]:
     """A tool of the project that fetches, opens or executes what its argument says."""
     for call in source.of(ast.Call):
         function = next((one for one in source.functions(call) if is_tool(source, one, project)), None)
+        helper = function is None and next(
+            (one for one in source.functions(call) if is_helper(source, one, project)), None
+        )
+        function = function or helper or None
         if function is None or not (reached := _reached(source, call)):
             continue
         what, argument = reached
         if not _chooses(source, function, argument, what):
             continue
         checked = _is_checked(source, function, what)
+        remark = " and the check is not one that the doctor knows" if checked else ""
         yield source.found(
             call,
             "F22",
-            "hint" if checked else "error",
-            f"the tool {what} its argument{' and the check is not one that the doctor knows' if checked else ''}",
+            "hint" if checked or helper else "error",
+            f"the tool {what} {'an argument of its helper' if helper else 'its argument'}{remark}",
         )
 
 
@@ -61,7 +67,7 @@ def _reached(source: Source, call: ast.Call) -> tuple[str, ast.expr] | None:
     if FETCHES.match(name) or (last in ("get", "post", "request", "stream") and _is_session(source, call)):
         wanted = call.args[1] if last in ("request", "stream") and len(call.args) > 1 else first
         return "fetches", keyword(call, "url") or wanted
-    if name in ("open", "io.open") or (last in OPENERS and "." in name):
+    if name in OPENS or (last in OPENERS and "." in name):
         return "opens", first
     if name == "pathlib.Path" and _is_used(source, call):
         return "opens", first
@@ -87,6 +93,9 @@ def _is_used(source: Source, call: ast.Call) -> bool:
         "write_bytes",
         "open",
         "unlink",
+        "iterdir",
+        "glob",
+        "rglob",
     )
 
 

@@ -37,7 +37,18 @@ def executors(source: Source, project: Project) -> Iterator[Finding]:
             yield source.found(call, "F21", "error", f"{last} runs what a model writes on this machine")
         elif name == "crewai_tools.CodeInterpreterTool" and is_true(unsafe := keyword(call, "unsafe_mode")):
             yield source.found(unsafe or call, "F21", "error", "unsafe_mode=True runs generated code on this machine")
+        elif kind_of(name) == "code executor" and (place := _place(source, keyword(call, "work_dir"))):
+            seen = f"generated code of all runs shares the directory {place!r}"
+            yield source.found(call, "F21", "error" if project.service else "hint", seen)
         yield from _agent(source, call)
+
+
+def _place(source: Source, node: ast.expr | None) -> str:
+    """A literal directory, of this expression or of the name that it refers to."""
+    if isinstance(node, ast.Name):
+        values = source.values(node)
+        node = values[0] if len(values) == 1 else None
+    return text(node)
 
 
 def _agent(source: Source, call: ast.Call) -> Iterator[Finding]:

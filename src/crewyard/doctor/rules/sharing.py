@@ -4,13 +4,14 @@ import ast
 from collections.abc import Iterator
 
 from crewyard.doctor.findings import Finding
-from crewyard.doctor.names import RUNNERS, STARTS, kind_of
-from crewyard.doctor.nodes import keyword, method
+from crewyard.doctor.names import RUNNERS, STARTS, STARTS_OF_KNOWN, kind_of
+from crewyard.doctor.nodes import Function, keyword, method
 from crewyard.doctor.project import Made, Project
 from crewyard.doctor.roles import is_streamlit_page, serving
 from crewyard.doctor.runs import callee, is_start, starts
 from crewyard.doctor.source import Source
 
+DEEPEST = 3  # calls that are followed from a handler
 SPREADS = frozenset({"map", "submit", "imap", "imap_unordered", "starmap"})
 ALREADY_COPIES = frozenset({"kickoff_for_each", "kickoff_for_each_async", "akickoff_for_each"})
 
@@ -20,14 +21,58 @@ def shared_object(source: Source, project: Project) -> Iterator[Finding]:
     if is_streamlit_page(source):
         return
     for call in source.of(ast.Call):
-        server = serving(source, call)
+        server = serving(source, call) or _on_behalf(source, project, call)
         for used in (call.func, *call.args) if server else ():
             if not isinstance(used, ast.Attribute) or not isinstance(used.value, ast.Name):
                 continue
-            made = project.made(source, used.value) if project.module_level(source, used.value) else None
+            made = project.made(source, used.value) if _is_shared(source, project, used.value) else None
             seen = _seen(source, project, call, used, made) if made else ""
             if seen:
                 yield source.found(call, "F02", "error", f"{server} {seen}, one for all requests")
+        if server and method(call) in STARTS and starts(project, source, call):
+            for given in (*call.args[:1], keyword(call, "recipient"), keyword(call, "pattern")):
+                made = project.made(source, given) if given and _is_shared(source, project, given) else None
+                if made and made.kind in RUNNERS and isinstance(given, ast.Name):
+                    seen = f"starts a chat with the {made.kind} {given.id}"
+                    yield source.found(call, "F02", "error", f"{server} {seen}, one for all requests")
+
+
+def _on_behalf(source: Source, project: Project, call: ast.Call) -> str:
+    """For whom a function works that handlers call: "run_team(), which a web handler calls,"; "" if for nobody."""
+    if not project.service or method(call) not in STARTS | STARTS_OF_KNOWN:
+        return ""
+    if project.served is None:
+        project.served = dict(_served(project))
+    function = source.function(call)
+    server = project.served.get(function, "") if function else ""
+    return f"{getattr(function, 'name', 'a lambda')}(), which {server} calls," if server else ""
+
+
+def _served(project: Project) -> Iterator[tuple[Function, str]]:
+    """The functions that handlers and queue tasks call, directly or below, and who does."""
+    seen: set[Function] = set()
+    for source in project.sources:
+        for function in source.definitions():
+            server = serving(source, function.body[0])
+            rest: list[tuple[Source, Function, int]] = [(source, function, 0)] if server else []
+            while rest:
+                where, one, depth = rest.pop()
+                for node in ast.walk(one) if depth < DEEPEST else ():
+                    found = callee(project, where, node) if isinstance(node, ast.Name | ast.Attribute) else None
+                    if found and found[1] not in seen:
+                        seen.add(found[1])
+                        rest.append((*found, depth + 1))
+                        yield found[1], server
+
+
+def _is_shared(source: Source, project: Project, node: ast.AST) -> bool:
+    """Whether a name is one of the module, or what a function has handed out of one."""
+    if project.module_level(source, node):
+        return True
+    values = source.values(node)
+    return bool(values) and all(
+        project.hands_out(source, one.value if isinstance(one, ast.Await) else one) for one in values
+    )
 
 
 def _seen(source: Source, project: Project, call: ast.Call, used: ast.Attribute, made: Made) -> str:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from crewyard.doctor.findings import Finding
-from crewyard.doctor.nodes import Function
+from crewyard.doctor.nodes import Function, method
 from crewyard.doctor.project import TOOL_BASES, Project
 from crewyard.doctor.roles import is_queue_task, is_streamlit_page, is_tool, serving
 from crewyard.doctor.rules.sandbox import tainted
@@ -14,6 +14,7 @@ from crewyard.doctor.source import Source
 MUTATIONS = frozenset(
     {"append", "add", "update", "extend", "insert", "setdefault", "appendleft", "pop", "clear", "remove"}
 )
+QUEUES = frozenset({"asyncio.Queue", "queue.Queue", "queue.SimpleQueue"})
 CONTAINERS = frozenset(
     {
         "dict",
@@ -31,7 +32,7 @@ def shared_state(source: Source, project: Project) -> Iterator[Finding]:
     """What a tool or a request changes on its module or class."""
     if is_streamlit_page(source):
         return
-    containers = _module_containers(source)
+    containers = _module_containers(source) | _imported_containers(source, project)
     seen: set[tuple[str, Function]] = set()
     for node in source.of(ast.Call, ast.Subscript, ast.AugAssign, ast.Assign):
         function = source.function(node)
@@ -66,9 +67,22 @@ def _module_containers(source: Source) -> set[str]:
     return found
 
 
+def _imported_containers(source: Source, project: Project) -> set[str]:
+    """The same of other modules of the project, by the names that this module imports: `from db import ORDERS`."""
+    found = set()
+    for name in source.imports.values():
+        module, _, last = name.rpartition(".")
+        other = project.module(source, module) if module else None
+        if other and other not in project.containers:
+            project.containers[other] = _module_containers(other)
+        if other and last in project.containers[other]:
+            found.add(name)
+    return found
+
+
 def _is_container(source: Source, value: ast.expr) -> bool:
     if isinstance(value, ast.Dict):
-        return not value.keys
+        return all(_is_container(source, one) for one in value.values)
     if isinstance(value, ast.List | ast.Set):
         return not value.elts
     return isinstance(value, ast.Call) and source.name(value.func) in CONTAINERS
@@ -103,6 +117,21 @@ def _is_loaded_once(source: Source, function: Function, node: ast.AST, name: str
         and isinstance(node, ast.Subscript)
         and not tainted(source, function, source.statement(node))
     )
+
+
+def drained_queues(source: Source, project: Project) -> Iterator[Finding]:
+    """A queue of the module that a request takes its answer from."""
+    queues = {
+        name
+        for (function, name), values in source.bound.items()
+        if function is None and any(isinstance(one, ast.Call) and source.name(one.func) in QUEUES for one in values)
+    }
+    for call in source.of(ast.Call) if queues else ():
+        target = call.func.value if isinstance(call.func, ast.Attribute) else None
+        takes = isinstance(target, ast.Name) and target.id in queues and method(call) in ("get", "get_nowait")
+        if takes and isinstance(target, ast.Name) and serving(source, call) == "a web handler":
+            seen = f"a web handler takes from {target.id} what any other request's run may have put there"
+            yield source.found(call, "F10", "error", seen, "make a queue for each request, and hand it to the run")
 
 
 def _is_local(source: Source, node: ast.AST, name: str) -> bool:
@@ -202,4 +231,4 @@ def cached_tools(source: Source, project: Project) -> Iterator[Finding]:
             )
 
 
-RULES = (shared_state, counters, cached_tools)
+RULES = (shared_state, drained_queues, counters, cached_tools)

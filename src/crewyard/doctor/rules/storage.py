@@ -8,7 +8,7 @@ from crewyard.doctor.findings import Finding
 from crewyard.doctor.names import kind_of
 from crewyard.doctor.nodes import is_true, keyword, method, text
 from crewyard.doctor.project import Project
-from crewyard.doctor.roles import is_startup, is_tool, serving
+from crewyard.doctor.roles import is_startup, is_streamlit_page, is_tool, serving
 from crewyard.doctor.runs import starts_below
 from crewyard.doctor.source import Source
 
@@ -40,7 +40,7 @@ def fixed_paths(source: Source, project: Project) -> Iterator[Finding]:
     for call in source.of(ast.Call):
         name = source.name(call.func)
         if kind_of(name) == "task" and (path := text(keyword(call, "output_file"))) and "{" not in path:
-            in_function = source.function(call) is not None
+            in_function = project.service and source.function(call) is not None
             yield source.found(
                 keyword(call, "output_file") or call,
                 "F05",
@@ -115,6 +115,8 @@ def _of_path(source: Source, node: ast.AST, depth: int = 0) -> str:
 
 def _is_of_a_run(source: Source, project: Project, call: ast.Call) -> bool:
     """Whether the code is certainly part of a run or request, not of a script that one person starts."""
+    if is_streamlit_page(source):
+        return not source.where[call].main  # its whole text is run for each user
     if source.where[call].main or (function := source.function(call)) is None:
         return False
     if serving(source, call) or any(is_tool(source, one, project) for one in source.functions(call)):
@@ -142,11 +144,11 @@ def local_stores(source: Source, project: Project) -> Iterator[Finding]:
             yield source.found(
                 memory,
                 "F15",
-                "hint" if configured else "error",
+                "error" if project.service and not configured else "hint",
                 "memory=True keeps what the crew learns on the local disk",
             )
     for klass in source.of(ast.ClassDef):
-        yield from _persisted(source, klass)
+        yield from _persisted(source, project, klass)
 
 
 def _local_store(source: Source, call: ast.Call, name: str, last: str) -> str:
@@ -174,7 +176,7 @@ def _local_store(source: Source, call: ast.Call, name: str, last: str) -> str:
     return ""
 
 
-def _persisted(source: Source, klass: ast.ClassDef) -> Iterator[Finding]:
+def _persisted(source: Source, project: Project, klass: ast.ClassDef) -> Iterator[Finding]:
     decorated = [
         *klass.decorator_list,
         *(
@@ -191,7 +193,7 @@ def _persisted(source: Source, klass: ast.ClassDef) -> Iterator[Finding]:
             yield source.found(
                 decorator,
                 "F15",
-                "error",
+                "error" if project.service else "hint",
                 "@persist without a persistence of its own keeps the flow's state in a local SQLite file",
             )
 

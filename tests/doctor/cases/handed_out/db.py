@@ -1,0 +1,2 @@
+ORDERS: dict[str, str] = {}
+PRICES = {"phone": 999}

@@ -1,0 +1,5 @@
+from crewai.tools import BaseTool
+
+
+class Nothing(BaseTool):
+    name: str = "nothing"
