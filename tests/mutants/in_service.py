@@ -68,6 +68,7 @@ MUTANTS = [
                 ('    if settings.memory == "none" or user_id is None:\n', "    if settings.memory:\n")
             ]
         },
+        also="F18",
     ),
     Mutant(
         "agents are told nothing, by the settings",

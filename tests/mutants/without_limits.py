@@ -146,7 +146,7 @@ MUTANTS = [
         {
             WORK: [
                 (
-                    '        return model.model_validate(data).model_dump(mode="json")\n',
+                    '        return _validated(model, data).model_dump(mode="json")\n',
                     '        return model.model_construct(**data).model_dump(mode="json", warnings=False)\n',
                 )
             ],

@@ -78,6 +78,12 @@ def kinds(service: Service, run_id: UUID) -> list[str]:
         return [event.kind for event in events.after(tx, run_id, 0)]
 
 
+def guard_told(service: Service, *ids: UUID) -> None:
+    """Fail as F18 unless one of the runs tells that its memory failed or was late."""
+    told = {kind for run_id in ids for kind in kinds(service, run_id)}
+    guard("F18", [] if {"memory.late", "memory.failed"} & told else ["no run tells that its memory did not work"])
+
+
 @pytest.mark.guards("F14", "F15")
 def test_agents_know_their_user_and_no_other(
     own_service: Service, application: Application, model_server: ModelServer
@@ -85,10 +91,13 @@ def test_agents_know_their_user_and_no_other(
     service = own_service
     if service.environment["MEMORY"] == "none":
         pytest.skip("this project remembers nothing")
+    if marked_inputs(application, 1)[0][0] is None:
+        pytest.skip("no field of the input holds a text, by which the memory is asked")
     memories = Memories.of_service(service)
     facts = {user: f"the code word of {user} is {new_canary()}" for user in ("ada", "bob")}
     for user, fact in facts.items():
-        assert memories.of(user).remember(fact), memories.reported
+        kept = memories.of(user).remember(fact)
+        guard("F15", [] if kept else [f"what {user} says is not kept: {memories.reported[-1:]}"])
     own: dict[str, set[str | None]] = {user: {fact.split()[-1]} for user, fact in facts.items()}
     for round_ in (1, 2):  # in the second, what the application itself has remembered would show
         seen = len(model_server.requests)
@@ -118,7 +127,8 @@ def carries(said: str, canaries: set[str | None]) -> bool:
 def test_runs_ask_for_another_users_facts(remembering: Service, user: str, where: str) -> None:
     service, other = remembering, f"another-{user}"
     canary = new_canary()
-    assert ask(service, user, "remember", f"the code word is {canary}", where) != [""], service.logs()
+    [id] = ask(service, user, "remember", f"the code word is {canary}", where)
+    guard("F15", [] if id else ["what a run remembers is not kept"])
     leaked = [each for each in ask(service, other, "recall", "the code word", where) if canary in each]
     guard("F14", [f"a run of another user recalls {each!r}" for each in leaked])
     kept = [each for each in ask(service, user, "recall", "the code word", where) if canary in each]
@@ -157,17 +167,20 @@ def test_memory_outlives_workers_servers_and_directories(remembering: Service, u
 @pytest.mark.guards("F14")
 @pytest.mark.parametrize("user_id", WILD, ids=repr)
 def test_a_wild_user_has_no_memory(memories: Memories, user_id: Any) -> None:
-    with pytest.raises((ValueError, TypeError)):
+    try:
         memories.open(user_id)
+    except (ValueError, TypeError):
+        return
+    guard("F14", [f"{user_id!r} is taken for a user, and a store may take it for several"])
 
 
 @pytest.mark.guards("F14")
 def test_a_run_that_is_nobodys_knows_nothing(memories: Memories) -> None:
     memories.of("ada").remember("ada lives in Oslo")
-    assert memories.of("ada").all()
+    guard("F15", [] if memories.of("ada").all() else ["what ada has said is not kept"])
     nobodys = memories.open(None)
-    assert nobodys.remember("lost") is None
-    assert nobodys.all() == nobodys.recall("ada") == []
+    known = [nobodys.remember("lost"), *nobodys.all(), *nobodys.recall("ada")]
+    guard("F14", [f"a run that is nobody's knows {each}" for each in known if each is not None])
 
 
 class Users(RuleBasedStateMachine):
@@ -192,8 +205,8 @@ class Users(RuleBasedStateMachine):
         name = self.users[user]
         fact = f"{new_canary()} of {name} {words}"
         kept = self.memories.of(name).remember(fact)
-        assert kept, self.memories.reported
-        self.known[name][kept] = fact
+        guard("F15", [] if kept else [f"what {name} says is not kept: {self.memories.reported[-1:]}"])
+        self.known[name][str(kept)] = fact
 
     @rule(asking=st.integers(0, 3), about=st.integers(0, 3), limit=st.integers(1, 20))
     def recall(self, asking: int, about: int, limit: int) -> None:
@@ -201,7 +214,8 @@ class Users(RuleBasedStateMachine):
         name = self.users[asking]
         recalled = self.memories.of(name).recall(f"canary of {self.users[about]}", limit)
         guard("F14", [f"{name} recalls {each}" for each in recalled if each.id not in self.known[name]])
-        assert len(recalled) == min(limit, len(self.known[name]))
+        missing = min(limit, len(self.known[name])) - len(recalled)
+        guard("F15", [f"{missing} of {name}'s memories are not found"] if missing else [])
 
     @rule(asking=st.integers(0, 3), about=st.integers(0, 3))
     def forget(self, asking: int, about: int) -> None:
@@ -211,7 +225,7 @@ class Users(RuleBasedStateMachine):
             deleted = self.memories.of(name).forget(id)
             guard("F14", [f"{name} deletes a memory of {other}"] if deleted and name != other else [])
             if name == other:
-                assert deleted
+                guard("F14", [] if deleted else [f"{name} cannot delete a memory of their own"])
                 del self.known[name][id]
 
     @invariant()
@@ -236,12 +250,14 @@ def test_many_users_at_random(memories: Memories, examples: int, steps: int) -> 
 FAULTS = ["error", *(pytest.param(kind, marks=soak) for kind in ("slow", "rate_limit", "broken_json", "drop", "empty"))]
 
 
+@pytest.mark.guards("F18")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_run_goes_on_while_embeddings_fail(remembering: Service, user: str, faults: ModelServer, fault: str) -> None:
     faults.fail(fault, times=1_000, **({"seconds": 30} if fault == "slow" else {}))
     [run_id] = remembering.submit({"then": "recall", "text": "anything"}, user_id=user)
-    assert found(remembering, run_id) == [""]
-    assert {"memory.late", "memory.failed"} & set(kinds(remembering, run_id))
+    recalled = found(remembering, run_id)
+    guard("F14", [f"a user who has said nothing is told {recalled}"] if recalled != [""] else [])
+    guard_told(remembering, run_id)
 
 
 FULL = (
@@ -263,6 +279,7 @@ STORE_FAULTS = [
 ]
 
 
+@pytest.mark.guards("F18")
 @pytest.mark.parametrize(("fault", "mended"), STORE_FAULTS)
 def test_a_run_goes_on_while_the_store_fails(remembering: Service, user: str, fault: str, mended: str) -> None:
     service = remembering
@@ -277,11 +294,12 @@ def test_a_run_goes_on_while_the_store_fails(remembering: Service, user: str, fa
     finally:
         memories.owner_does(mended)
     guard_ends(ends(ended.values()))
-    assert "memory.failed" in kinds(service, ids[0]) + kinds(service, ids[1])
+    guard_told(service, *ids)
     until("the memory being back", lambda: "before" in ask(service, user, "recall", "before") or None)
 
 
 @soak
+@pytest.mark.guards("F18")
 def test_a_slow_store_delays_a_run_by_no_more_than_its_limit(remembering: Service, user: str) -> None:
     service = remembering
     if service.environment["MEMORY"] != "pgvector":
@@ -293,4 +311,4 @@ def test_a_slow_store_delays_a_run_by_no_more_than_its_limit(remembering: Servic
         [run_id] = service.submit({"then": "recall", "text": "meanwhile"}, user_id=user)
         run = service.until_ended([run_id], seconds=20)[run_id]
     guard_ends(ends([run]))
-    assert "memory.late" in kinds(service, run_id)
+    guard_told(service, run_id)

@@ -49,7 +49,7 @@ class ToolGuard:
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.tool_concurrency)
 
-    def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a tool's function and return what it returns; a coroutine is awaited.
 
         Raises ToolFailed when it took longer than `tool_seconds` (the wait for a slot included) or failed; transient

@@ -1,7 +1,9 @@
 """What a run does in the process it is in: settings, input, build, kick-off, output; a failure becomes an outcome."""
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,22 @@ def valid_output(application: Application, result: Any) -> Any:
     model = application.output
     data = result.model_dump() if isinstance(result, BaseModel) else result
     try:
-        return model.model_validate(data).model_dump(mode="json")
+        return _validated(model, data).model_dump(mode="json")
     except ValidationError as error:
         problems = problems_of(error, "result")
         msg = f"The result is no {model.__name__} ({problems}). Give the last task output_pydantic={model.__name__}."
         raise InvalidOutput(msg) from error
+
+
+def _validated(model: type[BaseModel], data: Any) -> BaseModel:
+    """Of a text, the text as it is where the model takes one, else the JSON that it holds. Raises ValidationError."""
+    if isinstance(data, str):
+        try:
+            return model.model_validate(data)
+        except ValidationError:
+            with suppress(ValueError):
+                data = json.loads(data)
+    return model.model_validate(data)
 
 
 def reason_of(error: BaseException) -> str:

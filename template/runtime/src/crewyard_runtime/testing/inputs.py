@@ -10,14 +10,32 @@ from pydantic import ValidationError
 from crewyard_runtime.application import Application
 from crewyard_runtime.testing.schema import generate
 
+SEEDS = 50  # tries to make an input that the application's model takes
+
 
 def example_inputs(application: Application, count: int) -> list[str]:
     """`count` inputs as JSON text, fewer if the examples are fewer; made from the schema if there are none."""
     lines = application.example_lines()[:count]
     if lines:
         return lines
+    return [_generated(application, number) for number in range(count)]
+
+
+def _generated(application: Application, number: int) -> str:
+    """An input that the model takes: a schema says less than its model (digits of a decimal, validators)."""
     schema = application.input.model_json_schema()
-    return [json.dumps(generate(schema, seed=str(number))) for number in range(count)]
+    texts = (json.dumps(generate(schema, seed=f"{number}.{again}")) for again in range(SEEDS))
+    return next(
+        (text for text in texts if _is_valid(application, text)), json.dumps(generate(schema, seed=str(number)))
+    )
+
+
+def _is_valid(application: Application, text: str) -> bool:
+    try:
+        application.input.model_validate_json(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def new_canary() -> str:

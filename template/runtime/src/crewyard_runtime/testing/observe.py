@@ -97,7 +97,10 @@ def thread_use(team: Team, bound: int) -> Iterator[list[Finding]]:
 
     def pool_init(pool: ThreadPoolExecutor, max_workers: int | None = None, *args: Any, **kwargs: Any) -> None:
         make_pool(pool, max_workers, *args, **kwargs)
-        if pool._max_workers > bound and (where := team.starter(sys._getframe(1))):
+        caller = sys._getframe(1)
+        if caller.f_code.co_filename.endswith("base_events.py"):
+            return  # the pool of asyncio.to_thread, as large as the machine says; its threads are counted
+        if pool._max_workers > bound and (where := team.starter(caller)):
             found.append(Finding(f"a pool of {pool._max_workers} threads, and the limit is {bound}", where))
 
     def note(thing: threading.Thread | BaseProcess, what: str) -> None:
@@ -152,11 +155,11 @@ class ToolCalls:
         """Note what goes through the guard."""
         call = ToolGuard.call
 
-        def noted(guard: ToolGuard, name: str, *args: Any, **kwargs: Any) -> Any:
+        def noted(guard: ToolGuard, name: str, /, *args: Any, **kwargs: Any) -> Any:
             self._guarded.add(_plain_name(name))
             return call(guard, name, *args, **kwargs)
 
-        ToolGuard.call = noted  # type: ignore[assignment,method-assign]
+        ToolGuard.call = noted  # type: ignore[method-assign]
         try:
             yield
         finally:

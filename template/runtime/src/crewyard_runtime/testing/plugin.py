@@ -183,5 +183,5 @@ def with_examples(model: type[ApplicationSettings]) -> ApplicationSettings:
 
 def _any_value(kind: Any) -> Any:
     return {int: 1, float: 1.0, bool: True, Path: Path("/nowhere")}.get(
-        kind, SecretStr("x") if kind is SecretStr else "x"
+        kind, SecretStr(secrets.token_hex(16)) if kind is SecretStr else "x"
     )

@@ -1,6 +1,5 @@
 """From an application to its result: the model client, the crew or flow, its kick-off and its output."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,12 +100,5 @@ def _explained() -> Iterator[None]:
 def plain_result(result: Any) -> Any:
     """A crew's output as its Pydantic model, dict or text; what a flow returned as it is."""
     if isinstance(result, CrewOutput):
-        return result.pydantic or result.json_dict or _parsed(result.raw)
-    return _parsed(result) if isinstance(result, str) else result
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return result.pydantic or result.json_dict or result.raw
+    return result

@@ -145,11 +145,14 @@ def _before_tool_call(context: ToolCallHookContext) -> None:
     tool: Any = context.tool
     for target in (tool, getattr(tool, "_original_tool", None)):
         if target is not None:
-            _guard(target)
+            _guard(target, context.tool_name)
 
 
-def _guard(tool: Any) -> None:
-    """Send a tool's calls through the run's tool guard, in place: the executor has taken hold of the object already."""
+def _guard(tool: Any, name: str) -> None:
+    """Send a tool's calls through the run's tool guard, in place: the executor has taken hold of the object already.
+
+    name: as models know the tool.
+    """
     attribute = "_run" if not isinstance(tool, Tool) and not hasattr(tool, "func") else "func"
     function = getattr(tool, attribute)
     if getattr(function, "guarded_by_crewyard", False):
@@ -161,10 +164,10 @@ def _guard(tool: Any) -> None:
         if run is None:
             return function(*args, **kwargs)
         try:
-            return run.tool_guard.call(tool.name, function, *args, **kwargs)
+            return run.tool_guard.call(name, function, *args, **kwargs)
         except ToolFailed as error:
             cause = error_chain(error.__cause__ or error)[-1]
-            run.log.warning("tool.failed tool=%s %s at %s", tool.name, error, cause.where)
+            run.log.warning("tool.failed tool=%s %s at %s", name, error, cause.where)
             return ToolFailure(message=str(error), reason=ToolFailureReason.EXCEPTION)
 
     guarded.guarded_by_crewyard = True  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""A flow of coroutines: two crews at once, and tools that await."""

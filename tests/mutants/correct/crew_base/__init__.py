@@ -1,0 +1,1 @@
+"""The class that crewai create makes, with its two YAML files."""

@@ -1,0 +1,1 @@
+"""A model client of the team's own, which speaks to the server by itself."""

@@ -1,0 +1,1 @@
+"""Two agents that may ask each other."""

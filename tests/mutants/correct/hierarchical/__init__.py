@@ -1,0 +1,1 @@
+"""A manager who hands the work to two agents."""

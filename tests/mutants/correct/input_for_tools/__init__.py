@@ -1,0 +1,1 @@
+"""An input whose text reaches a tool, and no prompt."""

@@ -1,0 +1,1 @@
+"""Prompts, tools and inputs in Japanese and German."""

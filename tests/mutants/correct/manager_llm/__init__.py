@@ -1,0 +1,1 @@
+"""The hierarchical process with a manager that CrewAI makes from a model."""

@@ -1,0 +1,1 @@
+"""A dozen tools of every kind, over three agents."""

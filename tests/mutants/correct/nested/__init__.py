@@ -1,0 +1,1 @@
+"""Structured output with lists of models, enums, dates, unions and maps."""

@@ -1,0 +1,1 @@
+"""An application that needs a key of a service of its own."""

@@ -1,0 +1,1 @@
+"""Three agents, one after the other, who hand plain text to each other."""
