@@ -1,8 +1,8 @@
 """No scaling test fails for a correct crew: each package of `correct/` takes the place of a project's own.
 
-By default the tests that judge an application by its runs, and those of limits for crews that call models or tools in
-a way of their own. `CREWS=each` has the limits for every crew, `CREWS=all` all that judges an application, also behind
-a gateway; `-k NAME` takes one crew.
+By default what is seen of runs in a row, and the limits for crews that call models or tools in a way of their own.
+`CREWS=each` has the limits and runs at once for every crew, `CREWS=all` all that judges an application, also behind a
+gateway; `-k NAME` takes one crew.
 """
 
 import os
@@ -13,20 +13,11 @@ import pytest
 from mutants.copies import copy_of, failures, scaling_tests
 
 CREWS = sorted(path.parent.name for path in Path(__file__).parent.glob("correct/*/application.py"))
-QUICK = ("import", "runs", "concurrency")
-EACH = (*QUICK, "limits")
+QUICK = ("import", "runs")
+EACH = (*QUICK, "concurrency", "limits")
 ALL = (*EACH, "startup", "secrets", "memory", "service")
 HOW = os.environ.get("CREWS", "some")
-LIMITED = {
-    "async_flow",
-    "crew_base",
-    "custom_llm",
-    "delegation",
-    "flow_branches",
-    "hierarchical",
-    "many_tools",
-    "planning",
-}
+LIMITED = {"async_flow", "custom_llm", "delegation"}
 # What looks at the runtime alone, by an application of its own.
 NOT_THEIRS = (
     "an_error_is_told",
@@ -66,7 +57,7 @@ def test_no_scaling_test_fails_for_a_correct_crew(project: Path, tmp_path: Path,
     cases = scaling_tests(place, project, *(f"tests/scaling/test_{name}.py" for name in modules), *chosen)
     failed = failures(cases)
     assert not failed, f"{crew} is correct, and {len(failed)} tests fail:\n" + "\n".join(failed.values())
-    assert len([case for case in cases if case.ended == "passed"]) > 20
+    assert len([case for case in cases if case.ended == "passed"]) > 15
     skipped = {case.name: case.said.partition("\n")[0] for case in cases if case.ended == "skipped"}
     assert skipped == {test: why for test, why in _skips(crew).items() if test in {case.name for case in cases}}
 
