@@ -82,6 +82,7 @@ MUTANTS = [
         "test_runs.py::test_nothing_that_must_last_is_kept_on_the_disk",
         ("class SupportFlow(", "@persist()\nclass SupportFlow("),
         ("from crewai.flow import Flow,", "from crewai.flow.persistence import persist\nfrom crewai.flow import Flow,"),
+        also="F05",
     ),
     crew(
         "a crew with CrewAI's own memory",

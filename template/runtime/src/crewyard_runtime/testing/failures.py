@@ -173,10 +173,14 @@ def guard(failure: str, findings: Sequence[Finding | str]) -> None:
     """Fail the test with the whole story if anything was found. Raises AssertionError."""
     if not findings:
         return
-    mode = FAILURE_MODES[failure]
     seen = "\n".join(f"  - {finding}" for finding in dict.fromkeys(map(str, findings)))
-    msg = f"{failure}: {mode.title}\nseen:\n{seen}\nin production: {mode.leads_to}\nwhat to do: {mode.cure}"
-    raise AssertionError(msg)
+    raise AssertionError(story(failure, f"seen:\n{seen}\n"))
+
+
+def story(failure: str, seen: str = "") -> str:
+    """What a failure is, what was seen of it, what it leads to and what to do."""
+    mode = FAILURE_MODES[failure]
+    return f"{failure}: {mode.title}\n{seen}in production: {mode.leads_to}\nwhat to do: {mode.cure}"
 
 
 # What an error of the runtime itself says about the application.

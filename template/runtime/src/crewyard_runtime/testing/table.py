@@ -4,10 +4,11 @@ A test says which it holds off by `@pytest.mark.guards("F01")`; JUnit XML has it
 """
 
 from collections import defaultdict
+from collections.abc import Generator
 
 import pytest
 
-from crewyard_runtime.testing.failures import FAILURE_MODES
+from crewyard_runtime.testing.failures import FAILURE_MODES, story
 
 PROPERTY = "guards"
 REPORT = "report"  # the property of a test by which it tells what it measured
@@ -18,6 +19,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and begin the table."""
     config.addinivalue_line("markers", "guards(*failures): the failure modes that a test holds off")
     config.pluginmanager.register(FailureTable())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that fails without saying of which failure it is tells of those that it guards."""
+    try:
+        return (yield)
+    except Exception as error:
+        guarded = [str(failure) for mark in item.iter_markers("guards") for failure in mark.args]
+        if not any(f"{failure}:" in str(error) for failure in FAILURE_MODES):
+            for failure in guarded:
+                error.add_note(story(failure))
+        raise
 
 
 class FailureTable:
