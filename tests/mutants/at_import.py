@@ -58,6 +58,7 @@ MUTANTS = [
             "from importlib.resources import files\n",
             "from functools import cache\nfrom importlib.resources import files\n",
         ),
+        also="F10",
     ),
     crew(
         "an agent that a module's __getattr__ makes",

@@ -8,6 +8,9 @@ from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
 
 
+MOST = 12  # findings that one failing test tells
+
+
 @dataclass(frozen=True)
 class FailureMode:
     """leads_to: what it does in production. cure: what to do about it. not_yet: what of it no test looks for."""
@@ -173,7 +176,9 @@ def guard(failure: str, findings: Sequence[Finding | str]) -> None:
     """Fail the test with the whole story if anything was found. Raises AssertionError."""
     if not findings:
         return
-    seen = "\n".join(f"  - {finding}" for finding in dict.fromkeys(map(str, findings)))
+    told = list(dict.fromkeys(map(str, findings)))
+    more = [f"and {len(told) - MOST} more"] if len(told) > MOST else []
+    seen = "\n".join(f"  - {each}" for each in [*told[:MOST], *more])
     raise AssertionError(story(failure, f"seen:\n{seen}\n"))
 
 

@@ -139,7 +139,7 @@ def main(name: str, descriptor: int) -> None:
         _observe_import(name, packages, births, team, report)
         _observe_runs(find_application(name), framework, births, team, request, audited, report)
     report.threads = _pairs(threads)
-    report.stored = [(f"a {store.kind} keeps state on the container's disk", store.where) for store in stores.born]
+    report.stored = [(f"{_a(store.kind)} keeps state on the container's disk", store.where) for store in stores.born]
     os.write(descriptor, report.model_dump_json().encode())
     os._exit(0)
 
@@ -159,7 +159,7 @@ def _observe_import(name: str, packages: set[str], births: Births, team: Team, r
                     _imported(module.name)
         find_application(name).load_build()
     report.read_at_import = _pairs(reads)
-    report.made_at_import = [(f"a {birth.kind} is made at import", birth.where) for birth in births.living("import")]
+    report.made_at_import = [(f"{_a(birth.kind)} is made at import", birth.where) for birth in births.living("import")]
     report.started_at_import = [
         (f"the thread {thread.name} is started at import", None) for thread in set(threading.enumerate()) - threads
     ]
@@ -213,7 +213,7 @@ def _observe_runs(
     ]
     if len(request.inputs) > 1:  # a framework may hold on to its last run until the next
         report.kept_after_run = [
-            (f"a {birth.kind} of the first run is there after the last", birth.where)
+            (f"{_a(birth.kind)} of the first run is there after the last", birth.where)
             for birth in births.living("run 0")
         ]
     kept = held_texts(team.packages, request.marks)
@@ -252,6 +252,10 @@ def _not_plain(label: str, value: Any) -> list[Finding]:
     except (PydanticSerializationError, ValueError, TypeError) as error:
         return [Finding(f"{label}: {error}")]
     return []
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
 
 
 def _pairs(findings: list[Finding]) -> list[tuple[str, str | None]]:
