@@ -7,7 +7,6 @@ from crewyard_runtime.errors import BuildRefused, InvalidOutput, MemoryOnDisk
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
 
-
 MOST = 12  # findings that one failing test tells
 
 
