@@ -12,7 +12,7 @@ from crewyard_runtime.memory.no_secrets import KEYS
 from crewyard_runtime.testing.failures import Finding
 
 LARGEST = 1_000_000  # bytes of a file that is read
-NOT_THEIRS = (".git", ".venv", "venv", "node_modules", "__pycache__", "runtime")
+NOT_THEIRS = (".git", ".venv", "venv", "node_modules", "__pycache__")
 SECRET = re.compile(r"(?i)(^|_)((api|access|secret|private)_?key|token|secret|password|passwd|pwd)$")
 A_VALUE = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[^\s${}<>.:]{16,}$")
 ASSIGNED = re.compile(r"^\s*(?:-\s+|ENV\s+|ARG\s+)?[\"']?([A-Za-z_]\w*)[\"']?\s*[=:]\s*[\"']?([^\s\"'#,]+)")
@@ -29,7 +29,8 @@ def project_files(root: Path) -> Iterator[Path]:
     for name in filter(None, listed):
         path = Path(name)
         ignored = any(part in NOT_THEIRS or part.endswith("_cache") for part in path.parts[:-1])
-        if not ignored and path.name not in (".env", "uv.lock") and (root / path).is_file():
+        ignored |= path.parts[0] == "runtime" or path.name in (".env", "uv.lock")
+        if not ignored and (root / path).is_file():
             yield root / path
 
 
