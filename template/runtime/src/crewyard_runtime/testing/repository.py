@@ -25,11 +25,11 @@ def project_files(root: Path) -> Iterator[Path]:
     try:
         listed = subprocess.run(listing, capture_output=True, text=True, check=True, timeout=60).stdout.split("\0")
     except (OSError, subprocess.SubprocessError):
-        listed = [str(path.relative_to(root)) for path in root.rglob("*")]
+        listed = [str(path.relative_to(root)) for path in root.rglob("*") if path.name != ".env"]
     for name in filter(None, listed):
         path = Path(name)
         ignored = any(part in NOT_THEIRS or part.endswith("_cache") for part in path.parts[:-1])
-        ignored |= path.parts[0] == "runtime" or path.name in (".env", "uv.lock")
+        ignored |= path.parts[0] == "runtime" or path.name == "uv.lock"
         if not ignored and (root / path).is_file():
             yield root / path
 
