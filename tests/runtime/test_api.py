@@ -16,7 +16,7 @@ from crewyard_runtime.store import Database, runs
 from crewyard_runtime.testing.servers import Postgres
 from crewyard_runtime.testing.service import new_database
 from crewyard_runtime.usage import Usage
-from runtime.gateways import APPLICATIONS, Gateway
+from runtime.gateways import APPLICATIONS, Gateway, until
 from sqlalchemy import text
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -434,7 +434,12 @@ def test_every_request_is_a_line_of_the_log(gateway: Gateway, user: httpx.Client
     run_id = submit(user)["id"]
     user.get(f"/runs/{run_id}", headers={"X-Request-ID": "line-1"})
     user.get("/nothing%0a{}", headers={"X-Request-ID": "line-2"})
-    found = {line["request_id"]: line for line in gateway.lines() if line["logger"] == "crewyard.api"}
+
+    def both() -> dict[str, Any] | None:  # a line is written when its answer is on its way
+        found = {line["request_id"]: line for line in gateway.lines() if line["logger"] == "crewyard.api"}
+        return found if {"line-1", "line-2"} <= found.keys() else None
+
+    found = until("both lines", both)
     line = found["line-1"]
     assert (line["method"], line["path"], line["status"]) == ("GET", "/runs/{run_id}", 200)
     assert line["run_id"] == run_id
