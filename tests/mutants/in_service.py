@@ -92,6 +92,19 @@ MUTANTS = [
     ),
     # F19: a run is lost, or done without an end
     Mutant(
+        "a run goes on without its worker",
+        "F19",
+        "test_faults.py::test_a_killed_worker_loses_no_run",
+        {
+            f"{RUNTIME}execution/child.py": [
+                (
+                    "    threading.Thread(target=_guard, args=(connection, lease_seconds, request), daemon=True).start()\n",
+                    "",
+                )
+            ]
+        },
+    ),
+    Mutant(
         "nobody looks for lost runs",
         "F19",
         "test_faults.py::test_a_killed_worker_loses_no_run",
@@ -110,19 +123,6 @@ MUTANTS = [
                 (
                     '    return and_(runs.c.id == claim.id, runs.c.attempt == claim.attempt, runs.c.status == "running")',
                     "    return runs.c.id == claim.id",
-                )
-            ]
-        },
-    ),
-    Mutant(
-        "a run goes on without its worker",
-        "F19",
-        "test_faults.py::test_a_killed_worker_loses_no_run",
-        {
-            f"{RUNTIME}execution/child.py": [
-                (
-                    "    threading.Thread(target=_guard, args=(connection, lease_seconds, request), daemon=True).start()\n",
-                    "",
                 )
             ]
         },
