@@ -100,6 +100,7 @@ def test_a_frozen_worker_cannot_record_or_go_on(standing_service: Service, model
     guard_silence(model_server, run_id, process, since=frozen, allowed=LEASE_SECONDS + 1)
 
 
+@soak
 def test_a_restarted_database_loses_no_run(standing_service: Service, postgres: Postgres) -> None:
     service = standing_service
     ids = service.submit({"seconds": 1.5}, *[{"text": "next"}] * 4)

@@ -41,6 +41,7 @@ def test_users_at_once_meet_no_data_of_each_other(own_service: Service, applicat
     guard("F02", leaks(canaries, answers))
 
 
+@pytest.mark.soak
 @pytest.mark.guards("F19")
 def test_a_run_survives_its_worker(own_service: Service, application: Application, faults: ModelServer) -> None:
     service = own_service
