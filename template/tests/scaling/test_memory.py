@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from crewyard_runtime.testing.inputs import marked_inputs, new_canary
 from crewyard_runtime.testing.memories import Memories
 from crewyard_runtime.testing.model_server import ModelServer
 from crewyard_runtime.testing.servers import Postgres
-from crewyard_runtime.testing.service import Service, ends, memory_variables, until
+from crewyard_runtime.testing.service import Service, ends, until
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -22,28 +21,12 @@ from sqlalchemy import text
 
 soak = pytest.mark.soak
 WILD = ["*", "%", "", " ", "a b", "ada*", "ada|bob", "ada,bob", "a" * 129, ["ada", "bob"], {"ne": ""}, 7]
-Faulty = Callable[..., Service]
 
 
 def skip_unless_remembered(service: Service) -> None:
     """Skip the test where the faulty application has no memory."""
-    if memory_variables(service.database_url, service.directory / "memory")["MEMORY"] == "volume":
-        pytest.skip("the faulty application has no framework, and this memory is the framework's own")
     if service.environment["MEMORY"] == "none":
-        pytest.skip("this project remembers nothing")
-
-
-@pytest.fixture
-def faulty(make_service: Any) -> Faulty:
-    """Makes services of the faulty application that have the project's memory."""
-
-    def make(**variables: str) -> Service:
-        service: Service = make_service()
-        service.variables |= memory_variables(service.database_url, service.directory / "memory") | variables
-        skip_unless_remembered(service)
-        return service
-
-    return make
+        pytest.skip("this project remembers nothing, or by its framework, which the faulty application has not")
 
 
 @pytest.fixture
@@ -137,8 +120,10 @@ def test_runs_ask_for_another_users_facts(remembering: Service, user: str, where
 
 @soak
 @pytest.mark.guards("F14", "F15")
-def test_forty_users_on_four_workers(faulty: Faulty) -> None:
-    service = faulty(LIMITS__RECALL_SECONDS="20", LIMITS__REMEMBER_SECONDS="20")
+def test_forty_users_on_four_workers(make_service: Any) -> None:
+    service = make_service({"LIMITS__RECALL_SECONDS": "20", "LIMITS__REMEMBER_SECONDS": "20"})
+    service.use_project_memory()
+    skip_unless_remembered(service)
     service.start_workers(4)
     facts = {f"user-{number}": f"the code word is {new_canary()}" for number in range(40)}
     writing = {user: service.submit({"then": "remember", "text": fact}, user_id=user) for user, fact in facts.items()}

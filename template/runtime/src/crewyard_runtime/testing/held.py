@@ -53,15 +53,19 @@ def held_texts(packages: Iterable[str], marks: list[str]) -> list[Finding]:
     return list(found.values())
 
 
-def held_clients(packages: Iterable[str], kinds: Mapping[str, tuple[str, ...]], when: str) -> list[Finding]:
+def held_clients(packages: Iterable[str], when: str, *kinds: Mapping[str, tuple[str, ...]]) -> list[Finding]:
     """A finding for each place of the team's modules that holds a client, a connection or a part of an event loop."""
     found = {}
     for place, thing in _things(tuple(packages)):
         for kind in type(thing).__mro__:
-            if kind.__name__ in kinds.get(kind.__module__.partition(".")[0].lstrip("_"), ()):
-                name = f"{type(thing).__module__.partition('.')[0].lstrip('_')}.{type(thing).__name__}"
-                found[place] = Finding(f"{place} holds a {name} {when}")
+            if any(kind.__name__ in named.get(_root(kind), ()) for named in kinds):
+                found[place] = Finding(f"{place} holds a {_root(type(thing))}.{type(thing).__name__} {when}")
     return list(found.values())
+
+
+def _root(kind: type) -> str:
+    """The package of a class, also of one whose module is the C part of it (`_asyncio`)."""
+    return kind.__module__.partition(".")[0].lstrip("_")
 
 
 def state(packages: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -164,10 +164,7 @@ def _observe_import(name: str, packages: set[str], births: Births, team: Team, r
         (f"the thread {thread.name} is started at import", None) for thread in set(threading.enumerate()) - threads
     ]
     report.theirs = [module for module in sys.modules if module not in modules]
-    made = held_clients(team.packages, OF_A_LOOP, "since the import") + held_clients(
-        team.packages, OF_A_PROCESS, "since the import"
-    )
-    report.bound = _pairs(made)
+    report.bound = _pairs(held_clients(team.packages, "since the import", OF_A_LOOP, OF_A_PROCESS))
 
 
 def _imported(module: str) -> ModuleType:
@@ -222,7 +219,7 @@ def _observe_runs(
     report.not_plain, report.unguarded, report.events = _pairs(not_plain), _pairs(tools.unguarded()), tools.events
     report.blocked, report.executed = _pairs(audited.blocked), _pairs(audited.executed)
     if not report.bound:  # what is there since the import is told as that
-        report.bound = _pairs(held_clients(team.packages, OF_A_LOOP, "that a run has made"))
+        report.bound = _pairs(held_clients(team.packages, "that a run has made", OF_A_LOOP))
 
 
 def _one_run(

@@ -140,6 +140,12 @@ class Service:
         until("the start of the gateway", lambda: _listens(port) or self._is_dead(process))
         return process
 
+    def use_project_memory(self) -> None:
+        """Give the faulty application the project's memory, but not one on a volume: that is the framework's own."""
+        memory = memory_variables(self.database_url, self.directory / "memory")
+        if memory["MEMORY"] != "volume":
+            self.variables |= memory
+
     def stand(self, workers: int) -> None:
         """Start what is missing of so many workers and a gateway, all at once."""
         self.workers = [process for process in self.workers if process.poll() is None]

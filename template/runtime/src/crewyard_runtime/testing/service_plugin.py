@@ -118,12 +118,8 @@ def service(make_service: MakeService) -> "Service":
 
 @pytest.fixture(scope="session")
 def _standing_service(services: MakeService) -> Iterator["Service"]:
-    from crewyard_runtime.testing.service import memory_variables
-
     with services() as service:
-        memory = memory_variables(service.database_url, service.directory / "memory")
-        if memory["MEMORY"] != "volume":  # which is the framework's own, and this application has none
-            service.variables |= memory
+        service.use_project_memory()
         yield service
 
 
