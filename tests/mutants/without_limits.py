@@ -78,7 +78,7 @@ MUTANTS = [
         "the runtime cuts nothing off",
         "F11",
         "test_limits.py::test_the_history_of_messages_is_bounded",
-        {f"{RUNTIME}frameworks/crewai/messages.py": [("    return [*head, *tail]\n", "    return messages\n")]},
+        {f"{RUNTIME}frameworks/messages.py": [("    return [*head, *tail]\n", "    return messages\n")]},
     ),
     # F16: to and fro
     Mutant(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.frameworks.crewai import make_llm
-from crewyard_runtime.frameworks.crewai.messages import bounded_history, tell_what_is_known
+from crewyard_runtime.frameworks.messages import bounded_history, tell_what_is_known
 from crewyard_runtime.guardrails.delegation import DelegationGuard
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer

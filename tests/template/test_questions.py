@@ -1,6 +1,5 @@
 """Every answer renders a project that reads as if written by hand; a wrong one is refused with what to type."""
 
-import itertools
 import random
 import re
 import sys
@@ -19,31 +18,49 @@ QUESTIONS = {
 }
 NAMES = ["my-crew", "a", "desk24", "very-long-name-for-a-crew-of-agents-x", "crewman", "zz-top", "agents-of-the-north"]
 TEXTS = ["Answers tickets.", "Reads 100% of it & more; don't ask <why>: it's #1.", "Ünïcödé 日本語", "x" * 100]
+FRAMEWORKS = ["crewai", "autogen", "agentchat", "agent-framework"]
+CODE_EXECUTIONS = ["none", "docker", "local"]
 BROKERS = ["redis", "rabbitmq", "sqs"]
 AUTHS = ["api-keys", "oidc"]
 MEMORIES = ["pgvector", "qdrant", "mem0-cloud", "volume", "none"]
 MODELS = ["openai/gpt-4o-mini", "openai/o3", "anthropic/claude-sonnet-4-5", "ollama/llama3.2:3b", "openrouter/x/y-1"]
+CREWAI_ALONE = {
+    "memory": "volume",
+    "model_fast": "anthropic/claude-sonnet-4-5",
+    "model_strong": "anthropic/claude-sonnet-4-5",
+}
 
 
 def _answers(seed: int) -> dict[str, str]:
     choose = random.Random(seed).choice
-    return {
+    framework = choose(FRAMEWORKS)
+    answers = {
         "project_name": choose(NAMES),
         "description": choose(TEXTS),
-        "framework": "crewai",
+        "framework": framework,
         "model_fast": choose(MODELS),
         "model_strong": choose(MODELS),
         "broker": choose(BROKERS),
         "auth": choose(AUTHS),
         "memory": choose(MEMORIES),
+        "code_execution": choose(CODE_EXECUTIONS),
         "python_version": choose(["3.11", "3.12", "3.13"]),
     }
+    defaults = {} if framework == "crewai" else CREWAI_ALONE
+    return {name: value for name, value in answers.items() if defaults.get(name) != value}
 
 
 def _single_choices() -> list[dict[str, str]]:
     pairs = {"project_name": NAMES, "description": TEXTS, "model_fast": MODELS, "model_strong": MODELS}
     named = [{name: value} for name, values in pairs.items() for value in values]
-    lists = {"broker": BROKERS, "auth": AUTHS, "memory": MEMORIES, "python_version": ["3.11", "3.12", "3.13"]}
+    lists = {
+        "framework": FRAMEWORKS,
+        "broker": BROKERS,
+        "auth": AUTHS,
+        "memory": MEMORIES,
+        "code_execution": CODE_EXECUTIONS,
+        "python_version": ["3.11", "3.12", "3.13"],
+    }
     return [*named, *({name: value} for name, values in lists.items() for value in values)]
 
 
@@ -62,8 +79,10 @@ def test_answers_render_a_clean_project(render: Render, answers: dict[str, str])
         assert text.endswith("\n"), f"{name} does not end with a line break"
         assert not text.endswith("\n\n"), f"{name} ends with a blank line"
     project = tomllib.loads((place / "pyproject.toml").read_text("utf-8"))
-    assert list(project["project"]["scripts"]) == [answers.get("project_name", "my-crew"), "kickoff"]
-    assert tomllib.loads((place / "platform.toml").read_text("utf-8"))["framework"] == "crewai"
+    framework = answers.get("framework", "crewai")
+    of_crewai = ["kickoff"] if framework == "crewai" else []
+    assert list(project["project"]["scripts"]) == [answers.get("project_name", "my-crew"), *of_crewai]
+    assert tomllib.loads((place / "platform.toml").read_text("utf-8"))["framework"] == framework
     yaml.safe_load((place / ".github/workflows/crewyard.yml").read_text("utf-8"))
     sh(place, sys.executable, "-m", "ruff", "check", "--no-cache", ".")
     sh(place, sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".")
@@ -94,6 +113,12 @@ def test_answers_render_a_clean_project(render: Render, answers: dict[str, str])
         ({"model_strong": "openai/"}, "for example openai/gpt-4o"),
         ({"framework": "langchain"}, "Invalid choice"),
         ({"memory": "redis"}, "Invalid choice"),
+        ({"code_execution": "e2b"}, "Invalid choice"),
+        ({"framework": "agentchat", "memory": "volume"}, "take pgvector, qdrant, mem0-cloud or none with agentchat"),
+        (
+            {"framework": "autogen", "model_fast": "anthropic/claude-sonnet-4-5"},
+            "openrouter/anthropic/claude-sonnet-4-5",
+        ),
         ({"package_name": "mem0"}, "a package that the project needs"),
         ({"python_version": "3.14"}, "Invalid choice"),
     ],
@@ -147,6 +172,7 @@ def test_an_existing_directory_keeps_its_files(render: Render, tmp_path: Path) -
 
 
 def test_names_and_seeds_of_the_random_answers_differ() -> None:
-    sets = [tuple(_answers(seed).values()) for seed in range(30)]
-    assert len(set(sets)) > 25
-    assert all(len(set(values)) > 1 for position, values in enumerate(itertools.zip_longest(*sets)) if position != 2)
+    sets = [_answers(seed) for seed in range(30)]
+    assert len({tuple(each.items()) for each in sets}) > 25
+    for name in _answers(0) | dict.fromkeys(CREWAI_ALONE):
+        assert len({each.get(name) for each in sets}) > 1

@@ -1,6 +1,7 @@
 """The context of one run: all that the runtime hands to a team's code."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing_extensions import TypeVar
 from crewyard_runtime.guardrails.delegation import DelegationGuard
 from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.memory import KnownFacts, Memory, NoMemory
+from crewyard_runtime.sandbox import Execution, NoCode, Sandbox
 from crewyard_runtime.tools import ToolGuard
 from crewyard_runtime.usage import UsageMeter
 
@@ -61,6 +63,7 @@ class RunContext(Generic[SettingsT, InputT]):
     make_llm: Callable[["RunContext[Any, Any]", str], Any] = field(repr=False)
     report: Callable[[str, dict[str, Any]], None] = field(repr=False)
     memory: Memory = field(default_factory=NoMemory, repr=False)
+    make_sandbox: Callable[["RunContext[Any, Any]"], Sandbox] = field(default=lambda run: NoCode(), repr=False)
     with_tools: bool = True
 
     def __post_init__(self) -> None:
@@ -70,6 +73,11 @@ class RunContext(Generic[SettingsT, InputT]):
         self.delegations = DelegationGuard(self.limits.delegations_in_a_row)
         self.stopped: Exception | None = None
         self.call_starts: dict[str, datetime] = {}
+        self.made: list[object] = []
+        self.raised: list[Exception] = []
+        self.turns = 0
+        self._sandbox: Sandbox | None = None
+        self._sandbox_made = threading.Lock()
         self.log = _RunLog(logging.getLogger("crewyard.run"), {"run": self.id})
 
     @staticmethod
@@ -110,6 +118,25 @@ class RunContext(Generic[SettingsT, InputT]):
         from drawbridge import Policy, SyncClient
 
         return SyncClient(Policy(timeout=self.limits.tool_seconds))
+
+    def execute(self, code: str, language: str = "python") -> Execution:
+        """Execute code that a model wrote, in "python" or "sh", where CODE_EXECUTION says, and tell how it ended.
+
+        What goes wrong in the code, and its limits, are told by the exit code and the output. The executions of a run
+        share their files, and come one after the other, whoever asks for them. Raises NoSandbox where none is
+        configured, and SandboxDown where it cannot be reached.
+        """
+        with self._sandbox_made:
+            if self._sandbox is None:
+                self._sandbox = self.make_sandbox(self)
+        return self._sandbox.execute(code, language)
+
+    def close(self) -> None:
+        """End what this context has opened: the sandbox, with all that code has left in it. For the runtime."""
+        with self._sandbox_made:
+            if self._sandbox is None:
+                self._sandbox = NoCode()
+        self._sandbox.close()
 
     def emit(self, kind: str, **data: Any) -> None:
         """Report an event of this run to whoever follows it; `data` must be what JSON can carry."""

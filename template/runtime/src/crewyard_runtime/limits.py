@@ -12,11 +12,15 @@ class RunLimits(BaseModel):
         default=600, gt=0, le=86_400, description="seconds a run may take before it is killed"
     )
     max_iter: int = Field(default=7, ge=1, le=100, description="model calls an agent may make for one task")
+    max_turns: int = Field(default=20, ge=1, le=1_000, description="turns that the agents of a group chat may take")
     guardrail_retries: int = Field(default=3, ge=0, le=10, description="times a guardrail may send work back")
     model_seconds: float = Field(default=60, gt=0, le=3_600, description="seconds one model request may take")
     model_retries: int = Field(default=3, ge=0, le=10, description="retries of a model request after 429 or 5xx")
     tool_seconds: float = Field(
         default=30, gt=0, le=3_600, description="seconds one tool call may take, its retries included"
+    )
+    tool_characters: int = Field(
+        default=20_000, ge=100, le=1_000_000, description="characters of a tool's result that agents are shown"
     )
     tool_retries: int = Field(default=2, ge=0, le=10, description="retries of a tool call after a transient error")
     tool_concurrency: int = Field(default=4, ge=1, le=64, description="tool calls of one run at the same time")
@@ -35,3 +39,11 @@ class RunLimits(BaseModel):
     memory_tokens: int = Field(
         default=500, ge=0, le=100_000, description="tokens of what is known about the user that agents are told unasked"
     )
+    code_seconds: float = Field(
+        default=20, gt=0, le=3_600, description="seconds one execution of code that a model wrote may take"
+    )
+    code_memory_mb: int = Field(
+        default=256, ge=64, le=65_536, description="megabytes of memory that such code may use, its files included"
+    )
+    code_processes: int = Field(default=64, ge=8, le=4_096, description="processes and threads of such code at once")
+    code_disk_mb: int = Field(default=64, ge=1, le=65_536, description="megabytes that the files of such code may take")

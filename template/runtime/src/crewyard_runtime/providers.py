@@ -7,20 +7,22 @@ from dataclasses import dataclass
 class Provider:
     """Only providers whose client takes a time limit are listed: CrewAI's Gemini client, for one, takes none.
 
-    key: the variable that holds its API key (None: it needs none). package: the module that must be importable."""
+    key: the variable that holds its API key (None: it needs none). package: the module that must be importable.
+    base_url: where it speaks OpenAI's protocol, if it does and OpenAI's SDK does not know."""
 
     key: str | None
     example: str
     package: str
     install: str
+    base_url: str | None = None
 
 
 PROVIDERS = {
     "openai": Provider("OPENAI_API_KEY", "sk-...", "openai", "openai"),
     "anthropic": Provider("ANTHROPIC_API_KEY", "sk-ant-...", "anthropic", "crewai[anthropic]"),
-    "openrouter": Provider("OPENROUTER_API_KEY", "sk-or-...", "openai", "openai"),
-    "deepseek": Provider("DEEPSEEK_API_KEY", "sk-...", "openai", "openai"),
-    "ollama": Provider(None, "", "openai", "openai"),
+    "openrouter": Provider("OPENROUTER_API_KEY", "sk-or-...", "openai", "openai", "https://openrouter.ai/api/v1"),
+    "deepseek": Provider("DEEPSEEK_API_KEY", "sk-...", "openai", "openai", "https://api.deepseek.com"),
+    "ollama": Provider(None, "", "openai", "openai", "http://localhost:11434/v1"),
 }
 
 

@@ -1,16 +1,17 @@
-"""The wrapper that every tool call goes through: a time limit, backoff for transient errors, few at once."""
+"""The wrapper of every tool call: a time limit, backoff after transient errors, few at once, short results."""
 
 import asyncio
 import contextvars
 import inspect
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 from tenacity import (
+    AsyncRetrying,
     Retrying,
     retry_if_exception,
     sleep_using_event,
@@ -30,6 +31,8 @@ BROKEN = (ConnectionError, TimeoutError, socket.gaierror)
 # The same of libraries that derive them otherwise (httpx, requests, openai, aiohttp, redis): by name, to import none.
 TRANSIENT = ("TransportError", "RequestException", "APIConnectionError", "ClientConnectionError", "ConnectionError")
 
+PAUSES = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2)
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help: no connection, a time-out, HTTP 429 or 5xx (of the error or its response)."""
@@ -48,9 +51,10 @@ class ToolGuard:
     def __init__(self, limits: RunLimits) -> None:
         self._limits = limits
         self._slots = threading.BoundedSemaphore(limits.tool_concurrency)
+        self._async_slots = asyncio.Semaphore(limits.tool_concurrency)
 
     def call(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call a tool's function and return what it returns; a coroutine is awaited.
+        """Call a tool's function and return what it returns, a long text cut with a note; a coroutine is awaited.
 
         Raises ToolFailed when it took longer than `tool_seconds` (the wait for a slot included) or failed; transient
         errors are tried again first. A call that is given up goes on in its thread and keeps its slot, because Python
@@ -68,15 +72,35 @@ class ToolGuard:
         )
         worker.start()
         try:
-            return done.result(timeout=seconds)
+            return self._shown(done.result(timeout=seconds))
         except FutureTimeout as error:
             if done.done():
                 raise ToolFailed(_sentence(name, error)) from error
             given_up.set()
-            msg = f"The tool {name} gave no answer within {seconds:g} seconds. Go on without it or ask it for less."
-            raise ToolFailed(msg) from error
+            raise ToolFailed(_no_answer(name, seconds)) from error
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             raise ToolFailed(_sentence(name, error)) from error
+
+    async def acall(self, name: str, function: Callable[..., Awaitable[Any]], /, *args: Any, **kwargs: Any) -> Any:
+        """The same of a coroutine function, in the event loop that is there.
+
+        A call that is given up is cancelled; a thread that it waits for goes on, and ends with the run's process.
+        """
+        seconds = self._limits.tool_seconds
+        try:
+            async with asyncio.timeout(seconds) as bound, self._async_slots:
+                return self._shown(await self._async_retrying()(function, *args, **kwargs))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the run is cancelled, not the tool
+                raise
+            raise ToolFailed(_sentence(name, error)) from error
+        except (Exception, SystemExit) as error:
+            said = _no_answer(name, seconds) if bound.expired() else _sentence(name, error)
+            raise ToolFailed(said) from error
+
+    def _shown(self, result: Any) -> Any:
+        return shortened(result, self._limits.tool_characters) if isinstance(result, str) else result
 
     def _work(
         self, done: "Future[Any]", given_up: threading.Event, function: Callable[..., Any], args: Any, kwargs: Any
@@ -90,9 +114,17 @@ class ToolGuard:
     def _retrying(self, given_up: threading.Event) -> Retrying:
         return Retrying(
             stop=stop_after_attempt(1 + self._limits.tool_retries) | stop_when_event_set(given_up),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2),
+            wait=PAUSES,
             retry=retry_if_exception(is_transient),
             sleep=sleep_using_event(given_up),
+            reraise=True,
+        )
+
+    def _async_retrying(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            stop=stop_after_attempt(1 + self._limits.tool_retries),
+            wait=PAUSES,
+            retry=retry_if_exception(is_transient),
             reraise=True,
         )
 
@@ -106,6 +138,17 @@ def _finish(given_up: threading.Event, function: Callable[..., Any], args: Any, 
 
 async def _awaited(result: Any) -> Any:
     return await result
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text of about `limit` characters at most: its beginning, and a note of what is missing."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[{len(text) - limit} more characters are cut off here: ask for less]"
+
+
+def _no_answer(name: str, seconds: float) -> str:
+    return f"The tool {name} gave no answer within {seconds:g} seconds. Go on without it or ask it for less."
 
 
 def _sentence(name: str, error: BaseException) -> str:

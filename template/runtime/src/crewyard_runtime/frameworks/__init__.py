@@ -9,7 +9,13 @@ from crewyard_runtime.context import RunContext
 from crewyard_runtime.settings import RuntimeSettings
 
 # Each, and the module that must be installed for it.
-FRAMEWORKS: dict[str, str | None] = {"crewai": "crewai", "plain": None}
+FRAMEWORKS: dict[str, str | None] = {
+    "crewai": "crewai",
+    "autogen": "autogen",
+    "agentchat": "autogen_agentchat",
+    "agent-framework": "agent_framework",
+    "plain": None,
+}
 
 # Without these a framework, or Mem0, reports to its makers, asks questions on a terminal, takes over signal handlers,
 # and waits seconds for a closed network at exit. OTEL_SDK_DISABLED would silence our own telemetry too: it is not used.
@@ -18,6 +24,8 @@ QUIET = {
     "CREWAI_TRACING_ENABLED": "false",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
     "MEM0_TELEMETRY": "False",
+    "AUTOGEN_DISABLE_RUNTIME_TRACING": "true",
+    "AGENT_FRAMEWORK_USER_AGENT_DISABLED": "true",
 }
 
 
@@ -46,7 +54,7 @@ class Framework(Protocol):
 
 def framework_module(name: str) -> str:
     """The name of the module that knows a framework."""
-    return f"crewyard_runtime.frameworks.{name}"
+    return f"crewyard_runtime.frameworks.{name.replace('-', '_')}"
 
 
 def load_framework(name: str) -> Framework:

@@ -153,17 +153,20 @@ class ToolCalls:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Note what goes through the guard."""
-        call = ToolGuard.call
+        call, acall = ToolGuard.call, ToolGuard.acall
 
-        def noted(guard: ToolGuard, name: str, /, *args: Any, **kwargs: Any) -> Any:
-            self._guarded.add(_plain_name(name))
-            return call(guard, name, *args, **kwargs)
+        def noting(way: Callable[..., Any]) -> Callable[..., Any]:
+            def noted(guard: ToolGuard, name: str, /, *args: Any, **kwargs: Any) -> Any:
+                self._guarded.add(_plain_name(name))
+                return way(guard, name, *args, **kwargs)
 
-        ToolGuard.call = noted  # type: ignore[method-assign]
+            return noted
+
+        ToolGuard.call, ToolGuard.acall = noting(call), noting(acall)  # type: ignore[method-assign]
         try:
             yield
         finally:
-            ToolGuard.call = call  # type: ignore[method-assign]
+            ToolGuard.call, ToolGuard.acall = call, acall  # type: ignore[method-assign]
 
 
 def _plain_name(name: str) -> str:

@@ -19,7 +19,7 @@ from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused, RunStopped, error_chain
 from crewyard_runtime.frameworks.crewai import events
 from crewyard_runtime.frameworks.crewai.limits import unlimited, unlimited_agent
-from crewyard_runtime.frameworks.crewai.messages import bounded_history, tell_what_is_known
+from crewyard_runtime.frameworks.messages import bounded_history, tell_what_is_known
 from crewyard_runtime.tools import ToolFailed
 
 DELEGATION_TOOLS = ("delegate_work_to_coworker", "ask_question_to_coworker")

@@ -1,6 +1,8 @@
-"""The messages of a model call: how many there may be, and what is added to them."""
+"""The messages of a model call: the first, how many there may be, and what is added to them."""
 
 from typing import Any
+
+from pydantic import BaseModel
 
 
 def bounded_history(messages: list[Any], limit: int) -> list[Any]:
@@ -23,3 +25,8 @@ def tell_what_is_known(messages: list[Any], known: str) -> None:
     first = next((message for message in messages if isinstance(message.get("content"), str)), None)
     if known and first is not None and known not in first["content"]:
         first["content"] = f"{first['content']}\n\n{known}"
+
+
+def task_of(input: Any) -> str:
+    """What a team or an agent is asked, where no code of the project puts it in words: the run's input as JSON."""
+    return input.model_dump_json(indent=2) if isinstance(input, BaseModel) else str(input)

@@ -1,0 +1,46 @@
+"""What a run has made: noted as it is made, so that the parts of a closure are judged like those of a team."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any
+
+from crewyard_runtime.context import RunContext, active_run
+from crewyard_runtime.errors import BuildRefused
+
+Judge = Callable[[object, RunContext], Iterable[str]]
+
+
+def note_made(kinds: Iterable[type], then: Callable[[Any], None] = lambda thing: None) -> None:
+    """Note on its run whatever is made of these classes from now on, and call `then` with it; outside of a run nothing.
+
+    Once a process: a class that notes already is left as it is.
+    """
+    for kind in kinds:
+        made: Callable[..., None] = kind.__init__  # type: ignore[misc]
+        if not hasattr(made, "noted_by_crewyard"):
+            kind.__init__ = _noting(made, then)  # type: ignore[misc]
+
+
+def _noting(made: Callable[..., None], then: Callable[[Any], None]) -> Callable[..., None]:
+    @wraps(made)
+    def init(thing: Any, *args: Any, **kwargs: Any) -> None:
+        made(thing, *args, **kwargs)
+        run = active_run()
+        if run is not None and not any(each is thing for each in run.made):  # a subclass calls its base's
+            run.made.append(thing)
+            then(thing)
+
+    init.noted_by_crewyard = True  # type: ignore[attr-defined]
+    return init
+
+
+def problems_of_made(run: RunContext, judge: Judge, since: int = 0) -> Iterator[str]:
+    """What is wrong with the parts from the `since`-th on, one sentence each."""
+    for thing in run.made[since:]:
+        yield from judge(thing, run)
+
+
+def refuse_made(run: RunContext, judge: Judge) -> None:
+    """Raise BuildRefused with every sentence, if there is one."""
+    if problems := list(dict.fromkeys(problems_of_made(run, judge))):
+        raise BuildRefused(" ".join(problems))
