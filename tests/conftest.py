@@ -1,5 +1,6 @@
 """Fixtures of the template's own tests: the template as a git repository, and projects rendered from it."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from crewyard_runtime.testing.model_server import ModelServer
 
 REPOSITORY = Path(__file__).parent.parent
 Render = Callable[..., Path]
+Projects = Callable[[str], Path]
 
 
 def sh(place: Path, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -71,12 +73,24 @@ def render(template: Path, tmp_path: Path) -> Render:
 
 
 @pytest.fixture(scope="session")
-def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of the default answers, locked and installed. Tests may run it and must leave it as it is."""
-    place = tmp_path_factory.mktemp("projects") / "my-crew"
-    copier.run_copy(str(template), place, defaults=True, quiet=True, unsafe=False)
-    sh(place, "uv", "sync", "--quiet")
-    return place
+def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Projects:
+    """The project of each framework, all else by default, locked and installed. Tests leave them as they are."""
+
+    @functools.cache
+    def make(framework: str) -> Path:
+        place = tmp_path_factory.mktemp(framework) / "my-crew"
+        answers = {"framework": framework}
+        copier.run_copy(str(template), place, data=answers, defaults=True, quiet=True, unsafe=False)
+        sh(place, "uv", "sync", "--quiet")
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def project(projects: Projects) -> Path:
+    """The project of the default answers."""
+    return projects("crewai")
 
 
 @pytest.fixture(scope="session")

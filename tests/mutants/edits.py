@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+TEAM = "src/my_crew/team.py"
 CREW, MAIN, TOOL = "src/my_crew/crew.py", "src/my_crew/main.py", "src/my_crew/tools/knowledge_base.py"
 SETTINGS, MODELS, APPLICATION = "src/my_crew/settings.py", "src/my_crew/models.py", "src/my_crew/application.py"
 RUNTIME = "runtime/src/crewyard_runtime/"
@@ -24,7 +25,7 @@ DRAFT = "        self.state.draft = Draft.model_validate(draft.pydantic)\n"
 class Mutant:
     """One edit. failure: which mode it brings back. caught_by: "module::test" of `tests/scaling`.
 
-    also: other failures that the same edit brings back.
+    also: other failures that the same edit brings back. framework: of the project that is edited.
     edits: of each file, pairs of what is there once and what takes its place; "" is the beginning, also of a new file.
     """
 
@@ -33,6 +34,7 @@ class Mutant:
     caught_by: str
     edits: dict[str, list[tuple[str, str]]] = field(repr=False)
     also: str = ""
+    framework: str = "crewai"
 
 
 def tool(name: str, failure: str, caught_by: str, before: str, first_line: str, also: str = "") -> Mutant:

@@ -1,7 +1,7 @@
 """Every edit that brings a known failure back is caught, by the test that names it, and by no other name.
 
-One mutant of each failure by default, and the tests of the module that must catch it. `MUTANTS=each` takes every
-mutant, `MUTANTS=all` runs the quick tests of all modules over every mutant.
+One mutant of each failure and framework by default, and the tests of the module that must catch it. `MUTANTS=each` takes
+every mutant, `MUTANTS=all` runs the quick tests of all modules over every mutant.
 """
 
 import os
@@ -11,15 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mutants import at_import, in_runs, in_service, without_limits
+from conftest import Projects
+from mutants import at_import, in_runs, in_service, in_teams, without_limits
 from mutants.conftest import CAUGHT
 from mutants.copies import copy_of, failures, scaling_tests
 from mutants.edits import NEEDED, TOOL, Mutant
 
-MUTANTS = [*at_import.MUTANTS, *in_runs.MUTANTS, *without_limits.MUTANTS, *in_service.MUTANTS]
+MUTANTS = [*at_import.MUTANTS, *in_runs.MUTANTS, *without_limits.MUTANTS, *in_service.MUTANTS, *in_teams.MUTANTS]
 QUICK = ("import", "runs", "concurrency", "limits", "startup")
 HOW = os.environ.get("MUTANTS", "one")
-CHOSEN = MUTANTS if HOW in ("each", "all") else list({mutant.failure: mutant for mutant in reversed(MUTANTS)}.values())
+CHOSEN = (
+    MUTANTS
+    if HOW in ("each", "all")
+    else list({(mutant.framework, mutant.failure): mutant for mutant in reversed(MUTANTS)}.values())
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,10 +35,11 @@ def nothing_left() -> Iterator[None]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-@pytest.mark.parametrize("mutant", CHOSEN, ids=lambda mutant: f"{mutant.failure} {mutant.name}")
+@pytest.mark.parametrize("mutant", CHOSEN, ids=lambda mutant: f"{mutant.failure} {mutant.framework} {mutant.name}")
 def test_a_known_failure_is_caught_by_its_name(
-    project: Path, tmp_path: Path, mutant: Mutant, record_property: Callable[[str, object], None]
+    projects: Projects, tmp_path: Path, mutant: Mutant, record_property: Callable[[str, object], None]
 ) -> None:
+    project = projects(mutant.framework)
     place = copy_of(project, tmp_path / "mutant")
     for file, pairs in mutant.edits.items():
         edit(place / file, pairs)
@@ -42,7 +48,10 @@ def test_a_known_failure_is_caught_by_its_name(
     started = time.monotonic()
     failed = failures(scaling_tests(place, project, *dict.fromkeys([f"tests/scaling/{module}", *modules])))
     seconds = time.monotonic() - started
-    record_property(CAUGHT, f"{mutant.failure}|{mutant.name}|{seconds:.0f}|{', '.join(sorted(failed)) or 'nothing'}")
+    record_property(
+        CAUGHT,
+        f"{mutant.failure}|{mutant.framework}: {mutant.name}|{seconds:.0f}|{', '.join(sorted(failed)) or 'nothing'}",
+    )
     assert test in failed, f"it survives {mutant.caught_by}; what failed: {failed}"
     causes = [f"{failure}:" for failure in (mutant.failure, *mutant.also.split())]
     others = {name: said for name, said in failed.items() if not any(cause in said for cause in causes)}

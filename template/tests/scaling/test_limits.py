@@ -36,7 +36,7 @@ PATIENCE = 20
 RETRIES = 1
 HISTORY = 6
 SAID = ("said by run.log", "said by a library in a thread", "printed", "printed by a subprocess")
-DELEGATION = ("delegate_work_to_coworker", "ask_question_to_coworker")
+DELEGATION = ("delegate_work_to_coworker", "ask_question_to_coworker", "transfer_to_", "handoff_to_")
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_the_history_of_messages_is_bounded(
 ) -> None:
     guard("F11", _above_ceilings(runs, "history_messages"))
     faults.clear("requests")
-    tool = next((tool for tool in offered if tool["name"] not in DELEGATION), None)
+    tool = next((tool for tool in offered if not _delegates(tool["name"])), None)
     if tool is None:
         pytest.skip("no agent has a tool, by which a history could grow")
     for _ in range(6):
@@ -163,13 +163,13 @@ def test_agents_do_not_delegate_for_ever(
     runs: Runs, data: object, faults: ModelServer, offered: list[dict[str, Any]]
 ) -> None:
     faults.clear("requests")
-    tool = next((tool for tool in offered if tool["name"] in DELEGATION), None)
+    tool = next((tool for tool in offered if _delegates(tool["name"])), None)
     if tool is None:
         pytest.skip("no agent may delegate")
     guard("F16", _above_ceilings(runs, "delegations_in_a_row"))
     faults.reply(tool=tool["name"], arguments=_arguments(tool), times=None)
     [outcome] = runs([data], deadline_seconds=PATIENCE)
-    asked = sum(_offers(request, tool["name"]) for request in _chats(faults))
+    asked = sum(_may_delegate(request) for request in _chats(faults))
     stopped = outcome.error is not None and "delegated to each other" in outcome.error.reason
     endless = not stopped and asked > runs.settings.limits.delegations_in_a_row + 1
     guard("F16", [f"agents delegated {asked} times, and the run ended as {outcome.status}"] if endless else [])
@@ -229,8 +229,12 @@ def _chats(faults: ModelServer) -> list[dict[str, Any]]:
     return [request for request in faults.requests if (request["body"] or {}).get("messages")]
 
 
-def _offers(request: dict[str, Any], tool: str) -> bool:
-    return any(each["function"]["name"] == tool for each in request["body"].get("tools") or [])
+def _may_delegate(request: dict[str, Any]) -> bool:
+    return any(_delegates(each["function"]["name"]) for each in request["body"].get("tools") or [])
+
+
+def _delegates(tool: str) -> bool:
+    return tool.startswith(DELEGATION)
 
 
 def _arguments(tool: dict[str, Any]) -> dict[str, Any]:

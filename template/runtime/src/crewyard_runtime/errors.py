@@ -2,11 +2,13 @@
 
 import sysconfig
 import traceback
+from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 # Where a reader need not look first: the standard library and what is installed.
 LIBRARIES = ("<frozen", *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+RUNTIME = str(Path(__file__).parent)
 MAX_LINKS = 20
 MAX_TEXT = 4_000
 
@@ -25,6 +27,10 @@ class BuildRefused(Exception):
 
 class MemoryOnDisk(BuildRefused):
     """The build function asked for a memory on the container's disk."""
+
+
+class OutsideSandbox(BuildRefused):
+    """The build function asked for code of a model to be executed outside of the sandbox."""
 
 
 class InvalidOutput(Exception):
@@ -61,6 +67,7 @@ def error_chain(error: BaseException) -> list[ErrorLink]:
 def _link(error: BaseException) -> ErrorLink:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)] or frames
+    own = [frame for frame in own if not frame.filename.startswith(RUNTIME)] or own
     where = f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}" if own else None
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -31,6 +31,7 @@ BROKEN = (ConnectionError, TimeoutError, socket.gaierror)
 # The same of libraries that derive them otherwise (httpx, requests, openai, aiohttp, redis): by name, to import none.
 TRANSIENT = ("TransportError", "RequestException", "APIConnectionError", "ClientConnectionError", "ConnectionError")
 
+ROOM = 80  # characters for the note of what is missing
 PAUSES = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.2)
 
 
@@ -141,10 +142,11 @@ async def _awaited(result: Any) -> Any:
 
 
 def shortened(text: str, limit: int) -> str:
-    """A text of about `limit` characters at most: its beginning, and a note of what is missing."""
+    """A text of `limit` characters at most, which is 100 or more: its beginning, and a note of what is missing."""
     if len(text) <= limit:
         return text
-    return f"{text[:limit]}\n[{len(text) - limit} more characters are cut off here: ask for less]"
+    kept = limit - ROOM
+    return f"{text[:kept]}\n[{len(text) - kept} more characters are cut off here: ask for less]"
 
 
 def _no_answer(name: str, seconds: float) -> str:

@@ -51,6 +51,9 @@ class Framework(Protocol):
     def make_llm(self, run: RunContext[Any, Any], settings: RuntimeSettings, role: str) -> Any:
         """A model client for one run."""
 
+    def make_code_executor(self, run: RunContext[Any, Any]) -> Any:
+        """What lets agents execute code in the sandbox of one run."""
+
 
 def framework_module(name: str) -> str:
     """The name of the module that knows a framework."""

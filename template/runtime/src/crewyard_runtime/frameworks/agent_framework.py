@@ -23,6 +23,7 @@ from agent_framework import (
     agent_middleware,
     chat_middleware,
     function_middleware,
+    tool,
 )
 from agent_framework.openai import OpenAIChatCompletionClient
 from openai import AsyncOpenAI
@@ -30,12 +31,14 @@ from openai import AsyncOpenAI
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.frameworks.code import DESCRIPTION, execute, told
 from crewyard_runtime.frameworks.in_loop import InLoop, build_in_loop
 from crewyard_runtime.frameworks.made import note_made
 from crewyard_runtime.frameworks.messages import task_of
-from crewyard_runtime.frameworks.model_calls import hold_model_calls, turn_of
+from crewyard_runtime.frameworks.model_calls import hold_model_calls
 from crewyard_runtime.frameworks.preload import preload_model_calls
 from crewyard_runtime.frameworks.tool_calls import acall_tool
+from crewyard_runtime.frameworks.turns import turn_of
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.tools import ToolFailed
@@ -81,6 +84,16 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> OpenAICha
         middleware=[] if settings.temperature is None else [set_temperature],
         function_invocation_configuration={"max_iterations": run.limits.max_iter, "include_detailed_errors": True},
     )
+
+
+def make_code_executor(run: RunContext) -> FunctionTool:
+    """A tool for agents of this run."""
+
+    @tool(name="execute_code", description=DESCRIPTION)
+    def execute_code(code: str, language: str = "python") -> str:
+        return told(execute(run, code, language))
+
+    return execute_code
 
 
 def build(application: Application, run: RunContext) -> InLoop:
@@ -164,20 +177,22 @@ def _name(agent: SupportsAgentRun) -> str:
     return str(agent.name or agent.id)
 
 
-def _unlimited(thing: object, run: RunContext) -> Iterator[str]:
-    """One sentence for each limit that a part lacks or exceeds."""
+def _unlimited(thing: object, run: RunContext) -> Iterator[BuildRefused]:
+    """A refusal for each limit that a part lacks or exceeds."""
     limits = run.limits
     if isinstance(thing, Workflow) and thing.max_iterations > limits.max_turns:
-        yield (
+        yield BuildRefused(
             f"The workflow {thing.name!r} has max_iterations={thing.max_iterations}, above the limit "
             f"max_turns={limits.max_turns}: build it with WorkflowBuilder(max_iterations=run.limits.max_turns, ...)."
         )
     elif isinstance(thing, FunctionTool) and thing.approval_mode == "always_require":
-        yield f"The tool {thing.name!r} asks a human for approval, and {ASKS}: build it without approval_mode."
+        yield BuildRefused(
+            f"The tool {thing.name!r} asks a human for approval, and {ASKS}: build it without approval_mode."
+        )
     elif isinstance(thing, BaseChatClient):
         rounds = getattr(thing, "function_invocation_configuration", {}).get("max_iterations", 0)
         if rounds > limits.max_iter:
-            yield (
+            yield BuildRefused(
                 f"A model client makes up to {rounds} calls for one answer (max_iterations), above the limit "
                 f'max_iter={limits.max_iter}: build it with run.llm("fast") or run.llm("strong").'
             )

@@ -3,6 +3,7 @@
 The library has no hooks and gets no releases any more (0.7.5 is of September 2025), so its own methods are wrapped.
 """
 
+import asyncio
 import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,24 +16,28 @@ from autogen_agentchat.messages import HandoffMessage, StructuredMessage
 from autogen_agentchat.teams import BaseGroupChat
 from autogen_agentchat.teams._group_chat._events import SerializableException
 from autogen_agentchat.tools import AgentTool, TeamTool
+from autogen_core import CancellationToken
+from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 from autogen_core.models import ChatCompletionClient, ModelFamily, ModelInfo
 from autogen_core.tools import BaseTool
-from autogen_ext.models.openai import OpenAIChatCompletionClient
+from autogen_ext.models.openai import BaseOpenAIChatCompletionClient, OpenAIChatCompletionClient
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext, active_run
-from crewyard_runtime.errors import RunStopped, text_of
+from crewyard_runtime.errors import BuildRefused, OutsideSandbox, RunStopped, text_of
+from crewyard_runtime.frameworks.code import execute_blocks
 from crewyard_runtime.frameworks.in_loop import InLoop, build_in_loop
 from crewyard_runtime.frameworks.made import note_made
 from crewyard_runtime.frameworks.messages import task_of
-from crewyard_runtime.frameworks.model_calls import hold_model_calls, turn_of
+from crewyard_runtime.frameworks.model_calls import hold_model_calls
 from crewyard_runtime.frameworks.preload import preload, preload_model_calls
 from crewyard_runtime.frameworks.tool_calls import acall_tool
+from crewyard_runtime.frameworks.turns import turn_of
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.settings import RuntimeSettings
 
 # What must be made anew for each run.
-PARTS: tuple[type, ...] = (BaseChatAgent, BaseGroupChat, ChatCompletionClient, BaseTool)
+PARTS: tuple[type, ...] = (BaseChatAgent, BaseGroupChat, BaseOpenAIChatCompletionClient, BaseTool)
 
 # What keeps state on the container's disk: nothing of its own does.
 LOCAL_STORES: tuple[type, ...] = ()
@@ -60,7 +65,8 @@ preload("openai.resources.beta")
 
 def install_hooks() -> None:
     """Wrap what a run goes through, once a process; outside of a run it does as before."""
-    note_made((BaseChatAgent, BaseGroupChat, ChatCompletionClient), _take_turns)
+    note_made((BaseChatAgent, BaseGroupChat, BaseOpenAIChatCompletionClient), _take_turns)
+    CodeExecutor.__new__ = _note_executor  # type: ignore[method-assign,assignment]
     note_made((HandoffMessage,), _note_handoff)
     hold_model_calls(_unlimited)
     SerializableException.from_exception = classmethod(_kept)  # type: ignore[assignment,method-assign]
@@ -85,6 +91,35 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> ChatCompl
         model_info=ANY_MODEL,
         **{name: value for name, value in options.items() if value is not None},
     )
+
+
+class SandboxExecutor(CodeExecutor):
+    """AutoGen's CodeExecutor on the sandbox of a run, for a CodeExecutorAgent or a PythonCodeExecutionTool."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+
+    async def execute_code_blocks(
+        self, code_blocks: list[CodeBlock], cancellation_token: CancellationToken
+    ) -> CodeResult:
+        """Execute one after the other, until one fails."""
+        blocks = [(block.language, block.code) for block in code_blocks]
+        execution = await asyncio.to_thread(execute_blocks, self._run, blocks)
+        return CodeResult(execution.exit_code, execution.output)
+
+    async def start(self) -> None:
+        """The first execution starts it."""
+
+    async def stop(self) -> None:
+        """The end of the run stops it."""
+
+    async def restart(self) -> None:
+        """Its files stay until the end of the run."""
+
+
+def make_code_executor(run: RunContext) -> SandboxExecutor:
+    """A code executor for this run."""
+    return SandboxExecutor(run)
 
 
 def build(application: Application, run: RunContext) -> InLoop:
@@ -112,7 +147,7 @@ def kick_off(built: InLoop, run: RunContext) -> Any:
 
 async def _close(run: RunContext) -> None:
     for client in run.made:
-        if isinstance(client, ChatCompletionClient):
+        if isinstance(client, BaseOpenAIChatCompletionClient):
             await client.close()
 
 
@@ -167,6 +202,14 @@ def _take_turns(thing: Any) -> None:
     thing.on_messages_stream = turn  # type: ignore[method-assign,assignment]
 
 
+def _note_executor(kind: type[CodeExecutor], *args: Any, **kwargs: Any) -> CodeExecutor:
+    """Executors do not call their base's __init__, and importing theirs needs libraries that a project may lack."""
+    made = object.__new__(kind)
+    if run := active_run():
+        run.made.append(made)
+    return made
+
+
 def _note_handoff(message: HandoffMessage) -> None:
     run = active_run()
     if run is None:
@@ -188,20 +231,26 @@ def _guarded(run_json: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _unlimited(thing: object, run: RunContext) -> Iterator[str]:
-    """One sentence for each limit that a part lacks or exceeds."""
+def _unlimited(thing: object, run: RunContext) -> Iterator[BuildRefused]:
+    """A refusal for each limit that a part lacks or exceeds."""
     limits = run.limits
     if isinstance(thing, BaseGroupChat):
         turns = thing._max_turns
         if turns is None or turns > limits.max_turns:
-            yield (
+            yield BuildRefused(
                 f"The team {thing.name!r} has max_turns={turns}, and the limit is max_turns={limits.max_turns}: "
                 "build it with max_turns=run.limits.max_turns; a model may never say the word that would end it."
             )
     elif isinstance(thing, UserProxyAgent):
-        yield f"The agent {thing.name!r} asks a human, and a run has no terminal: leave the UserProxyAgent out."
+        yield BuildRefused(
+            f"The agent {thing.name!r} asks a human, and a run has no terminal: leave the UserProxyAgent out."
+        )
+    elif isinstance(thing, CodeExecutor) and not isinstance(thing, SandboxExecutor):
+        yield OutsideSandbox(
+            f"A {type(thing).__name__} executes code outside of the sandbox: take run.code_executor() in its place."
+        )
     elif isinstance(thing, AssistantAgent) and thing._max_tool_iterations > limits.max_iter:
-        yield (
+        yield BuildRefused(
             f"The agent {thing.name!r} has max_tool_iterations={thing._max_tool_iterations}, above the limit "
             f"max_iter={limits.max_iter}: build it with max_tool_iterations=run.limits.max_iter."
         )

@@ -12,17 +12,20 @@ from typing import Any
 
 from autogen import ConversableAgent, GroupChat, GroupChatManager, LLMConfig, OpenAIWrapper
 from autogen.agentchat.chat import ChatResult
+from autogen.coding import CodeBlock, CodeResult, MarkdownCodeExtractor
 from autogen.io import IOStream
 from autogen.tools import Tool
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext, active_run
-from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.errors import BuildRefused, MemoryOnDisk, OutsideSandbox
+from crewyard_runtime.frameworks.code import execute_blocks
 from crewyard_runtime.frameworks.made import note_made, refuse_made
 from crewyard_runtime.frameworks.messages import task_of
-from crewyard_runtime.frameworks.model_calls import hold_model_calls, turn_of
+from crewyard_runtime.frameworks.model_calls import hold_model_calls
 from crewyard_runtime.frameworks.preload import preload_model_calls
 from crewyard_runtime.frameworks.tool_calls import acall_tool, call_tool
+from crewyard_runtime.frameworks.turns import turn_of
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.settings import RuntimeSettings
 
@@ -85,6 +88,31 @@ def make_llm(run: RunContext, settings: RuntimeSettings, role: str) -> LLMConfig
     if settings.temperature is not None:
         entry["temperature"] = settings.temperature
     return LLMConfig(entry)
+
+
+class SandboxExecutor:
+    """AutoGen's CodeExecutor on the sandbox of a run: code_execution_config={"executor": run.code_executor()}."""
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+
+    @property
+    def code_extractor(self) -> MarkdownCodeExtractor:
+        """What finds code in a message."""
+        return MarkdownCodeExtractor()
+
+    def execute_code_blocks(self, code_blocks: list[CodeBlock]) -> CodeResult:
+        """Execute one after the other, until one fails."""
+        execution = execute_blocks(self._run, [(block.language, block.code) for block in code_blocks])
+        return CodeResult(exit_code=execution.exit_code, output=execution.output)
+
+    def restart(self) -> None:
+        """Its files stay until the end of the run."""
+
+
+def make_code_executor(run: RunContext) -> SandboxExecutor:
+    """A code executor for this run."""
+    return SandboxExecutor(run)
 
 
 def build(application: Application, run: RunContext) -> Any:
@@ -248,11 +276,11 @@ def _in_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     return work
 
 
-def _unlimited(thing: object, run: RunContext) -> Iterator[str]:
-    """One sentence for each limit that a part lacks or exceeds."""
+def _unlimited(thing: object, run: RunContext) -> Iterator[BuildRefused]:
+    """A refusal for each limit that a part lacks or exceeds."""
     if isinstance(thing, GroupChat):
         if thing.max_round > run.limits.max_turns:
-            yield (
+            yield BuildRefused(
                 f"A GroupChat has max_round={thing.max_round}, above the limit max_turns={run.limits.max_turns}: build "
                 "it with max_round=run.limits.max_turns; a model may never say the word that would end it."
             )
@@ -260,16 +288,21 @@ def _unlimited(thing: object, run: RunContext) -> Iterator[str]:
         yield from _unlimited_agent(thing)
 
 
-def _unlimited_agent(agent: ConversableAgent) -> Iterator[str]:
+def _unlimited_agent(agent: ConversableAgent) -> Iterator[BuildRefused]:
     label = f"The agent {agent.name!r}"
     if agent.human_input_mode != "NEVER":
-        yield (
+        yield BuildRefused(
             f"{label} asks a human (human_input_mode={agent.human_input_mode!r}), and a run has no terminal: build it "
             'with human_input_mode="NEVER".'
         )
+    if agent._code_execution_config is not False and not isinstance(agent.code_executor, SandboxExecutor):
+        yield OutsideSandbox(
+            f"{label} executes code outside of the sandbox: build it with code_execution_config=False, or with "
+            'code_execution_config={"executor": run.code_executor()}.'
+        )
     config = agent.llm_config
     if isinstance(config, LLMConfig) and config.cache_seed is not None:
-        yield (
+        yield MemoryOnDisk(
             f"{label} has cache_seed={config.cache_seed}: answers would come from a cache on the disk, other users' "
             'too. Build it with llm_config=run.llm("fast") or run.llm("strong").'
         )

@@ -1,13 +1,14 @@
 """What a run has made: noted as it is made, so that the parts of a closure are judged like those of a team."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused
 
-Judge = Callable[[object, RunContext], Iterable[str]]
+# What is wrong with a part, as exceptions with one sentence each.
+Judge = Callable[[object, RunContext], Iterable[BuildRefused]]
 
 
 def note_made(kinds: Iterable[type], then: Callable[[Any], None] = lambda thing: None) -> None:
@@ -34,13 +35,10 @@ def _noting(made: Callable[..., None], then: Callable[[Any], None]) -> Callable[
     return init
 
 
-def problems_of_made(run: RunContext, judge: Judge, since: int = 0) -> Iterator[str]:
-    """What is wrong with the parts from the `since`-th on, one sentence each."""
-    for thing in run.made[since:]:
-        yield from judge(thing, run)
-
-
-def refuse_made(run: RunContext, judge: Judge) -> None:
-    """Raise BuildRefused with every sentence, if there is one."""
-    if problems := list(dict.fromkeys(problems_of_made(run, judge))):
-        raise BuildRefused(" ".join(problems))
+def refuse_made(run: RunContext, judge: Judge, more: Iterable[BuildRefused] = ()) -> None:
+    """Raise BuildRefused, or what is derived of it, with every sentence about what the run has made."""
+    problems = [*(problem for thing in run.made for problem in judge(thing, run)), *more]
+    if problems:
+        kinds = {type(problem) for problem in problems}
+        kind = kinds.pop() if len(kinds) == 1 else BuildRefused
+        raise kind(" ".join(dict.fromkeys(map(str, problems))))

@@ -6,9 +6,6 @@ One place for every client, also for one that a team makes by itself or that a f
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -18,8 +15,9 @@ from openai.resources.responses import AsyncResponses, Responses
 
 from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused, RunStopped
-from crewyard_runtime.frameworks.made import Judge, problems_of_made
+from crewyard_runtime.frameworks.made import Judge, refuse_made
 from crewyard_runtime.frameworks.messages import bounded_history, tell_what_is_known
+from crewyard_runtime.frameworks.turns import Turn, current_turn
 from crewyard_runtime.providers import PROVIDERS
 from crewyard_runtime.tools import shortened
 
@@ -27,50 +25,6 @@ UNBOUNDED = (
     "A client calls OpenAI's Responses API, which keeps the history where no limit holds: "
     'build it with run.llm("fast") or run.llm("strong").'
 )
-
-
-@dataclass
-class Turn:
-    """Who speaks, and which of the run's turns it is."""
-
-    agent: str
-    number: int
-
-    @property
-    def step(self) -> str:
-        """As events call it."""
-        return f"turn {self.number}"
-
-
-_turn: ContextVar[Turn | None] = ContextVar("crewyard_turn", default=None)
-
-
-def speaker() -> str:
-    """The agent whose turn it is; "" in none."""
-    turn = _turn.get()
-    return turn.agent if turn else ""
-
-
-@contextmanager
-def turn_of(agent: str) -> Iterator[None]:
-    """A turn of this agent: what is called in it is reported as its own. Raises RunStopped after the last turn."""
-    run = active_run()
-    if run is None:
-        yield
-        return
-    run.turns += 1
-    if run.turns > run.limits.max_turns:
-        run.stop(RunStopped(f"The agents took {run.limits.max_turns} turns (the limit max_turns) and had no end."))
-    if run.stopped:
-        raise run.stopped
-    before = _turn.get()
-    turn = Turn(agent, run.turns)
-    _turn.set(turn)
-    try:
-        yield
-        run.emit("task.finished", agent=agent, task=turn.step)
-    finally:
-        _turn.set(before)  # not by a token: a generator may be closed in another context
 
 
 def hold_model_calls(judge: Judge) -> None:
@@ -145,7 +99,7 @@ class _Call:
 
     def __init__(self, run: RunContext, client: Any, judge: Judge) -> None:
         self._run, self._client, self._judge = run, client, judge
-        self._turn = _turn.get() or Turn("", 0)
+        self._turn = current_turn() or Turn("", 0)
         self._model = ""
         self._started = time.monotonic()
 
@@ -153,10 +107,13 @@ class _Call:
         """Hold the request to the limits, in place. Raises RunStopped and BuildRefused, and ends the run by it."""
         run = self._run
         self._model = str(arguments.get("model") or "")
-        if problems := [*problems_of_made(run, self._judge), *self._unlimited(arguments)]:
-            run.stop(BuildRefused(" ".join(dict.fromkeys(problems))))
-        elif reason := run.spent_limit():
-            run.stop(RunStopped(reason))
+        if run.stopped is None:
+            try:
+                refuse_made(run, self._judge, self._unlimited(arguments))
+            except BuildRefused as error:
+                run.stop(error)
+            if reason := run.spent_limit():
+                run.stop(RunStopped(reason))
         if run.stopped:
             raise run.stopped
         messages = [_plain(message, run.limits.tool_characters) for message in arguments.get("messages") or []]
@@ -169,17 +126,17 @@ class _Call:
         if arguments.get("stream") is True:
             arguments["stream_options"] = {**(arguments.get("stream_options") or {}), "include_usage": True}
 
-    def _unlimited(self, arguments: dict[str, Any]) -> Iterator[str]:
+    def _unlimited(self, arguments: dict[str, Any]) -> Iterator[BuildRefused]:
         limits, who = self._run.limits, self._turn.agent or "a client"
         given = arguments.get("timeout", self._client.timeout)
         timeout = given if isinstance(given, int | float | None) else getattr(given, "read", self._client.timeout)
         if not isinstance(timeout, int | float) or timeout > limits.model_seconds:
-            yield (
+            yield BuildRefused(
                 f"The model of {who} has timeout={timeout}, and the limit is model_seconds={limits.model_seconds:g}: "
                 'build it with run.llm("fast") or run.llm("strong").'
             )
         if self._client.max_retries > limits.model_retries:
-            yield (
+            yield BuildRefused(
                 f"The model of {who} has max_retries={self._client.max_retries}, above the limit "
                 f'model_retries={limits.model_retries}: build it with run.llm("fast") or run.llm("strong").'
             )

@@ -35,3 +35,8 @@ def make_llm(run: RunContext[Any, Any], settings: RuntimeSettings, role: str) ->
     """Raises LookupError: a model client belongs to a framework."""
     msg = 'run.llm() needs a framework, and this project has framework = "plain".'
     raise LookupError(msg)
+
+
+def make_code_executor(run: RunContext[Any, Any]) -> Callable[..., Any]:
+    """The run's own: there are no agents."""
+    return run.execute

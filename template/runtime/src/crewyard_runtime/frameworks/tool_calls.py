@@ -6,7 +6,7 @@ from typing import Any
 
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.errors import error_chain
-from crewyard_runtime.frameworks.model_calls import speaker
+from crewyard_runtime.frameworks.turns import speaker
 from crewyard_runtime.tools import ToolFailed
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crewyard_runtime.errors import BuildRefused, InvalidOutput, MemoryOnDisk
+from crewyard_runtime.errors import BuildRefused, InvalidOutput, MemoryOnDisk, OutsideSandbox
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
 
@@ -22,13 +22,13 @@ class FailureMode:
 
 FAILURE_MODES = {
     "F01": FailureMode(
-        "an agent, task, crew, model client or tool outlives its run",
+        "an agent, task, crew, team, model client or tool outlives its run",
         "workers share it: answers mix, token counts add up, and state of one user reaches the next",
         "make it inside the build function, each time it is called, and keep no reference to it",
     ),
     "F02": FailureMode(
         "runs that go on at once mix",
-        "a user gets another user's answer, or the run stops with 'executor is already running'",
+        "a user gets another user's answer, or the run stops: the executor, or the team, 'is already running'",
         "make everything for one run from the RunContext, and put nothing on a module or a class",
     ),
     "F03": FailureMode(
@@ -48,7 +48,8 @@ FAILURE_MODES = {
     ),
     "F06": FailureMode(
         "what is handed from step to step is not plain data",
-        "it cannot be stored, resumed or sent to another process: a connection or a lock is bound to this one",
+        "it cannot be stored, resumed or sent to another process: a connection or a lock is bound to this one, and what "
+        "holds one cannot be pickled",
         "hand over strings, numbers, lists, dicts and Pydantic models of those; open the connection where it is used",
     ),
     "F07": FailureMode(
@@ -59,7 +60,8 @@ FAILURE_MODES = {
     "F08": FailureMode(
         "something goes on without a limit",
         "one bad ticket keeps a worker busy and costs money until somebody notices",
-        "build agents with max_iter=run.limits.max_iter and llm=run.llm(...); end loops of your own at run.deadline",
+        "take each model from run.llm(...), bounds like max_iter and max_turns from run.limits, and end loops of your own "
+        "at run.deadline",
     ),
     "F09": FailureMode(
         "a throttled model call fails the run",
@@ -101,12 +103,12 @@ FAILURE_MODES = {
     "F16": FailureMode(
         "agents delegate to each other for ever",
         "a run costs its whole budget and gives no answer",
-        "leave delegation to the runtime's guard, and give each agent a task of its own",
+        "leave delegation and handoffs to the runtime's guard, and give each agent a task of its own",
     ),
     "F17": FailureMode(
         "an output that is not what the application promises is handed on",
         "the next system takes it for an answer",
-        "give the last task output_pydantic, and let what does not fit fail the run",
+        "let the last agent answer in the output model (CrewAI: output_pydantic), and let what does not fit fail the run",
         not_yet="personal data",
     ),
     "F18": FailureMode(
@@ -127,7 +129,8 @@ FAILURE_MODES = {
     "F21": FailureMode(
         "generated code runs outside of a sandbox",
         "a prompt injection becomes a shell on your machine, with what the worker may do",
-        "give agents tools that do one thing; run code of a model in a sandbox of its own, behind HTTP",
+        "give agents tools that do one thing; let code of a model be executed by run.code_executor() alone, which has the "
+        "sandbox that code_execution names",
     ),
     "F22": FailureMode(
         "a tool reaches where it should not: an internal address, a file, a table",
@@ -188,11 +191,17 @@ def story(failure: str, seen: str = "") -> str:
 
 
 # What an error of the runtime itself says about the application.
-_OF_ERRORS: dict[type[Exception], str] = {MemoryOnDisk: "F15", BuildRefused: "F08"}
+_OF_ERRORS: dict[type[Exception], str] = {MemoryOnDisk: "F15", OutsideSandbox: "F21", BuildRefused: "F08"}
 
 
-# What a framework or asyncio says where one of the failures is the cause.
+# What a framework, OpenAI's SDK or Python says where one of the failures is the cause. No AutoGen of today raises an
+# InvalidConfigError; who reads of it finds it here.
 _OF_MESSAGES = {
+    "InvalidConfigError": "F03",
+    "Missing credentials": "F03",
+    "api_key client option must be set": "F03",
+    "cannot pickle": "F06",
+    "Code execution is set to be run in docker": "F21",
     "from within a running event loop": "F12",
     "cannot be called from a running event loop": "F12",
     "attached to a different loop": "F13",
@@ -232,4 +241,4 @@ def _guard_errors(errors: Sequence[Failure], failures: Mapping[type[Exception], 
         name = f"{kind.__module__}.{kind.__qualname__}"
         guard(failure, [error.reason for error in errors if any(link.type == name for link in error.chain)])
     for words, failure in _OF_MESSAGES.items():
-        guard(failure, [error.reason for error in errors if any(words in link.message for link in error.chain)])
+        guard(failure, [error.reason for error in errors if any(words in f"{link.type}: {link.message}" for link in error.chain)])

@@ -3,10 +3,21 @@
 import logging
 
 from crewyard_runtime.frameworks.crewai.build import LOCAL_STORES, PARTS, build, kick_off, make_llm, plain_result
+from crewyard_runtime.frameworks.crewai.code import make_code_executor
 from crewyard_runtime.frameworks.crewai.hooks import install_hooks, watch_handovers
 from crewyard_runtime.frameworks.preload import preload, preload_model_calls
 
-__all__ = ["LOCAL_STORES", "PARTS", "build", "install_hooks", "kick_off", "make_llm", "plain_result", "watch_handovers"]
+__all__ = [
+    "LOCAL_STORES",
+    "PARTS",
+    "build",
+    "install_hooks",
+    "kick_off",
+    "make_code_executor",
+    "make_llm",
+    "plain_result",
+    "watch_handovers",
+]
 
 # Without it a run takes a second longer.
 preload_model_calls()
