@@ -53,9 +53,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("template")
     listed = sh(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
-        if (REPOSITORY / name).is_file():
+        if (REPOSITORY / name).is_file() or (REPOSITORY / name).is_symlink():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, place / name)
+            shutil.copy2(REPOSITORY / name, place / name, follow_symlinks=False)
     commit(place, "release", tag="0.1.0")
     return place
 

@@ -12,6 +12,7 @@ import pytest
 from crewyard_runtime import Application
 from crewyard_runtime.execution import RunControl, Runner, RunnerNotReady, RunRequest
 from crewyard_runtime.execution.runner import clean_environment
+from crewyard_runtime.execution.workspace import Workspaces
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
 from runtime import crews
@@ -220,3 +221,15 @@ def test_half_a_character_in_an_answer_ends_no_run(run: Run, server: ModelServer
     outcome = run(with_tools=False)
     assert outcome.status == "succeeded", outcome.error
     assert "half a character: " in outcome.output
+
+
+def test_a_workspace_whose_directories_are_deeper_than_python_goes_is_removed(tmp_path: Path) -> None:
+    with Workspaces(tmp_path).made_for("r1") as workspace:
+        here = os.open(workspace, os.O_RDONLY)
+        for _ in range(3_000):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(here)
+    assert not workspace.exists()

@@ -26,6 +26,7 @@ class Text(RootModel[str]):
 application = Application(name="mine", input=Text, output=Text, build="my_app.crew:build", settings=Settings)
 """
 SERVERS = {"DATABASE_URL": "postgresql://localhost/crew", "BROKER_URL": "redis://localhost"}
+EXAMPLE_DAEMON = "DOCKER_HOST=tcp://sandbox:2376"
 NO_SETTINGS = "from crewyard_runtime import ApplicationSettings as Settings\n"
 SETTINGS = """
 from crewyard_runtime import ApplicationSettings
@@ -240,6 +241,34 @@ CASES = {
     "a misspelt setting": (
         Project(platform='model_fats = "openai/gpt-4o"\n'),
         [("platform.toml", "it has no setting 'model_fats'; there is framework", "")],
+    ),
+    "a sandbox without a daemon": (
+        Project({"CODE_EXECUTION": "docker"}),
+        [("DOCKER_HOST", "is not set (the Docker daemon of the sandbox, which runs nothing else)", EXAMPLE_DAEMON)],
+    ),
+    "a sandbox on another machine by ssh": (
+        Project({"CODE_EXECUTION": "docker", "DOCKER_HOST": "ssh://me@there"}),
+        [("DOCKER_HOST", "is 'ssh://me@there', and must begin with tcp:// and a host, or with", EXAMPLE_DAEMON)],
+    ),
+    "the host's own daemon as the sandbox": (
+        Project({"CODE_EXECUTION": "docker", "DOCKER_HOST": "unix:///var/run/docker.sock"}),
+        [("DOCKER_HOST", "is the socket of the host's own daemon; the sandbox needs a daemon of its", EXAMPLE_DAEMON)],
+    ),
+    "a sandbox without Docker's command": (
+        Project({"CODE_EXECUTION": "docker", "DOCKER_HOST": "tcp://sandbox:2376", "PATH": "/nowhere"}),
+        [("CODE_EXECUTION", "is docker, and there is no command `docker` on the PATH", "")],
+    ),
+    "a sandbox whose certificates are not there": (
+        Project({"CODE_EXECUTION": "docker", "DOCKER_HOST": "tcp://sandbox:2376", "DOCKER_CERT_PATH": "/nowhere"}),
+        [("DOCKER_CERT_PATH", "/nowhere has no ca.pem and no cert.pem and no key.pem", "DOCKER_CERT_PATH=/certs")],
+    ),
+    "a sandbox next to the keys in production": (
+        Project({**SERVERS, "CODE_EXECUTION": "local"}, platform=None),
+        [("CODE_EXECUTION", "is local, which runs code of a model next to your keys", "CODE_EXECUTION=docker")],
+    ),
+    "an image that may change by itself": (
+        Project({"CODE_IMAGE": "python:latest"}),
+        [("CODE_IMAGE", "'python:latest' is not pinned: give its tag the whole version", "CODE_IMAGE=python:3.12.12")],
     ),
     "a .env that is no text": (Project(dotenv=b"\xff\xfe=1\n"), [(".env", "it is no UTF-8 text", "")]),
     "no application": (

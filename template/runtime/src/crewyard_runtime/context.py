@@ -64,6 +64,7 @@ class RunContext(Generic[SettingsT, InputT]):
     report: Callable[[str, dict[str, Any]], None] = field(repr=False)
     memory: Memory = field(default_factory=NoMemory, repr=False)
     make_sandbox: Callable[["RunContext[Any, Any]"], Sandbox] = field(default=lambda run: NoCode(), repr=False)
+    make_code_executor: Callable[["RunContext[Any, Any]"], Any] | None = field(default=None, repr=False)
     with_tools: bool = True
 
     def __post_init__(self) -> None:
@@ -130,6 +131,10 @@ class RunContext(Generic[SettingsT, InputT]):
             if self._sandbox is None:
                 self._sandbox = self.make_sandbox(self)
         return self._sandbox.execute(code, language)
+
+    def code_executor(self) -> Any:
+        """What gives agents of the framework the same: a tool, or in AutoGen a CodeExecutor. Raises NoSandbox."""
+        return self.make_code_executor(self) if self.make_code_executor else NoCode().execute("")
 
     def close(self) -> None:
         """End what this context has opened: the sandbox, with all that code has left in it. For the runtime."""

@@ -41,6 +41,20 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _pinned_image(image: str) -> str:
+    """An image whose content does not change by itself; a registry's port is no tag."""
+    name, _, digest = image.rpartition("@")
+    tag = image.rpartition("/")[2].partition(":")[2]
+    by_digest = re.fullmatch(r"sha256:[0-9a-f]{64}", digest if name else image)
+    if not re.match(r"[a-z0-9]", image) or not (by_digest or re.search(r"\d+\.\d+\.\d+", tag)):
+        msg = (
+            f"{image!r} is not pinned: give its tag the whole version, like python:3.12.12-slim-bookworm, or name its "
+            "digest, like python@sha256:... with 64 hex digits"
+        )
+        raise ValueError(msg)
+    return image
+
+
 def _embedding_model(model: str) -> str:
     provider = split_model(model)[0]
     if provider not in EMBEDDING_PROVIDERS:
@@ -52,6 +66,7 @@ def _embedding_model(model: str) -> str:
 
 Model = Annotated[str, AfterValidator(_known_model)]
 EmbeddingModel = Annotated[str, AfterValidator(_embedding_model)]
+PinnedImage = Annotated[str, AfterValidator(_pinned_image)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
 
 
@@ -191,6 +206,22 @@ class RuntimeSettings(ApplicationSettings):
     )
     embedding_api_key: SecretStr | None = Field(
         default=None, description="key for the embeddings, where it is not the provider's own"
+    )
+    code_execution: Literal["none", "docker", "local"] = Field(
+        default="none", description="where code that a model writes is executed"
+    )
+    docker_host: str | None = Field(
+        default=None,
+        description="the Docker daemon of the sandbox, which runs nothing else",
+        examples=["tcp://sandbox:2376"],
+    )
+    docker_cert_path: Path | None = Field(
+        default=None, description="the directory of the certificates for a tcp daemon", examples=["/certs/client"]
+    )
+    code_image: PinnedImage = Field(
+        default="python:3.12.12-slim-bookworm",
+        description="the image that code runs in",
+        examples=["python:3.12.12-slim-bookworm"],
     )
 
     def model(self, role: str) -> str:

@@ -18,7 +18,9 @@ from crewyard_runtime import embedded
 from crewyard_runtime.application import ENTRY_POINTS, Application, NoApplication, find_applications
 from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.memory.backends import load_backend
+from crewyard_runtime.porting import files_to_port
 from crewyard_runtime.providers import PROVIDERS, split_model
+from crewyard_runtime.sandbox.problems import daemon_problems, setting_problems
 from crewyard_runtime.settings import (
     MEMORY_VARIABLES,
     PLATFORM_FILE,
@@ -31,6 +33,7 @@ from crewyard_runtime.settings import (
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = {"redis": ("redis", "rediss"), "rabbitmq": ("amqp", "amqps"), "sqs": ("sqs",)}
 EXAMPLES = {"amqp": "amqp://user:password@localhost:5672//", "sqs": "sqs://"}
+SAMPLE = "copier update --data porting=true"  # puts the sample of the framework beside it
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
@@ -81,6 +84,7 @@ def examine(
     }
     if isinstance(settings, RuntimeSettings):
         problems += [*_model_problems(settings), *_directory_problems(settings), *_framework_problems(settings)]
+        problems += [Problem(*found) for found in setting_problems(settings, production=not _may_embed())]
     if isinstance(service, ServiceSettings):
         needed = not _may_embed() if servers is None else servers
         problems += _service_problems(service, needed)
@@ -126,6 +130,12 @@ def examine_memory(settings: RuntimeSettings) -> Iterator[Problem]:
     if settings.memory != "none" and settings.memory_server():
         for problem in load_backend(settings).problems(settings):
             yield Problem(MEMORY_VARIABLES[settings.memory], problem)
+
+
+def examine_sandbox(settings: RuntimeSettings) -> Iterator[Problem]:
+    """Ask the daemon of the sandbox, if there is to be one. Raises SandboxDown if it does not answer."""
+    for found in daemon_problems(settings):
+        yield Problem(*found)
 
 
 def _may_embed() -> bool:
@@ -260,6 +270,9 @@ def _framework_problems(settings: RuntimeSettings) -> Iterator[Problem]:
         yield Problem("FRAMEWORK", f"{settings.framework!r} is none of {', '.join(FRAMEWORKS)}", "FRAMEWORK=crewai")
     elif (package := FRAMEWORKS[settings.framework]) and find_spec(package) is None:
         yield Problem("pyproject.toml", f"the framework {settings.framework} is not installed", "uv sync")
+    else:
+        for file, package in files_to_port(settings.framework):
+            yield Problem(file, f"imports {package}, and the framework is {settings.framework} now: port it", SAMPLE)
 
 
 def _service_problems(service: ServiceSettings, servers: bool) -> Iterator[Problem]:

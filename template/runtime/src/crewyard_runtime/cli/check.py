@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from crewyard_runtime.errors import error_line
-from crewyard_runtime.settings import MEMORY_VARIABLES
-from crewyard_runtime.startup import EX_CONFIG, Problem, Startup, examine, examine_memory
+from crewyard_runtime.sandbox import SandboxDown
+from crewyard_runtime.settings import MEMORY_VARIABLES, RuntimeSettings
+from crewyard_runtime.startup import EX_CONFIG, Problem, Startup, examine, examine_memory, examine_sandbox
 
 UNASKED = "the memory cannot be asked whether it is locked, so mend this, or run `migrate` if its role is not made yet"
 
@@ -18,7 +19,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    startup = _with_memory(examine())
+    startup = _with_servers(examine())
     if startup.problems:
         return refuse(startup)
     assert startup.settings is not None
@@ -37,16 +38,25 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _with_memory(startup: Startup) -> Startup:
-    """What was found, and what is found at the place of the memory, if all else is as it must be."""
+def _with_servers(startup: Startup) -> Startup:
+    """What was found, and what the memory and the sandbox say of themselves, if all else is as it must be."""
     if startup.problems or startup.settings is None:
         return startup
+    return replace(startup, problems=[*_memory_problems(startup.settings), *_sandbox_problems(startup.settings)])
+
+
+def _memory_problems(settings: RuntimeSettings) -> list[Problem]:
     try:
-        problems = list(examine_memory(startup.settings))
+        return list(examine_memory(settings))
     except Exception as error:
-        name = MEMORY_VARIABLES[startup.settings.memory]
-        problems = [Problem(name, f"{UNASKED}: {error_line(error)}")]
-    return replace(startup, problems=problems)
+        return [Problem(MEMORY_VARIABLES[settings.memory], f"{UNASKED}: {error_line(error)}")]
+
+
+def _sandbox_problems(settings: RuntimeSettings) -> list[Problem]:
+    try:
+        return list(examine_sandbox(settings))
+    except SandboxDown as error:
+        return [Problem("DOCKER_HOST", str(error))]
 
 
 def refuse(startup: Startup) -> int:

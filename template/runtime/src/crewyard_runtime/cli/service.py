@@ -12,7 +12,9 @@ from crewyard_runtime.cli.database import Opened, connect, open_database
 from crewyard_runtime.errors import NotReady, error_line
 from crewyard_runtime.memory.access import migration
 from crewyard_runtime.memory.backends import NotPossible, held_by_worker, load_backend
-from crewyard_runtime.startup import EX_CONFIG, examine, examine_database, examine_memory
+from crewyard_runtime.sandbox import SandboxDown
+from crewyard_runtime.settings import RuntimeSettings
+from crewyard_runtime.startup import EX_CONFIG, Problem, examine, examine_database, examine_memory, examine_sandbox
 from crewyard_runtime.store import Database, SchemaBehind, audit, rates, runs
 
 APP_FACTORY = "crewyard_runtime.api.app:create_app"
@@ -65,13 +67,8 @@ def work(arguments: argparse.Namespace, applications: dict[str, Application] | N
     except SchemaBehind as error:
         print(error, file=sys.stderr)
         return EX_CONFIG
-    try:
-        if problems := list(examine_memory(startup.settings)):
-            return refuse(replace(startup, problems=problems))
-    except Exception as error:
-        print(
-            f"the memory cannot be asked, and runs go on without it until it can: {error_line(error)}", file=sys.stderr
-        )
+    if problems := _problems_of_servers(startup.settings):
+        return refuse(replace(startup, problems=problems))
     settings = startup.settings
     try:
         with held_by_worker(settings):
@@ -79,6 +76,22 @@ def work(arguments: argparse.Namespace, applications: dict[str, Application] | N
     except (RunnerNotReady, NotPossible, OSError) as error:
         raise NotReady(str(error)) from error
     return 0
+
+
+def _problems_of_servers(settings: RuntimeSettings) -> list[Problem]:
+    """What the memory and the sandbox say of themselves; one that cannot be asked may come later, and runs go on."""
+    problems: list[Problem] = []
+    try:
+        problems += examine_memory(settings)
+    except Exception as error:
+        print(
+            f"the memory cannot be asked, and runs go on without it until it can: {error_line(error)}", file=sys.stderr
+        )
+    try:
+        problems += examine_sandbox(settings)
+    except SandboxDown as error:
+        print(f"{error} Until it does, runs go on and execute no code.", file=sys.stderr)
+    return problems
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from crewyard_runtime.errors import BuildRefused, InvalidOutput, RunStopped, err
 from crewyard_runtime.execution.messages import Failure, Outcome, RunRequest
 from crewyard_runtime.frameworks import Framework, load_framework
 from crewyard_runtime.memory.opening import open_memory
+from crewyard_runtime.sandbox import open_sandbox
 from crewyard_runtime.settings import RuntimeSettings
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -43,6 +44,7 @@ def work(application: Application, request: RunRequest, report: Report) -> Outco
                 outcome.status = "succeeded"
             finally:
                 outcome.usage = run.usage.total
+                run.close()
     except Exception as error:
         outcome.error = Failure(reason=reason_of(error), chain=error_chain(error))
         report(f"{stage}.failed", {"reason": outcome.error.reason})
@@ -65,6 +67,8 @@ def make_run(
         deadline=datetime.fromtimestamp(request.deadline, UTC),
         workspace=Path(request.workspace),
         make_llm=lambda run, role: framework.make_llm(run, settings, role),
+        make_sandbox=lambda run: open_sandbox(settings, run.limits, run.workspace, run.deadline),
+        make_code_executor=None if settings.code_execution == "none" else framework.make_code_executor,
         report=report,
         memory=open_memory(settings, request.user_id, request.memory_token, report, application.load_may_remember()),
         with_tools=request.with_tools,
@@ -79,7 +83,7 @@ def valid_output(application: Application, result: Any) -> Any:
         return _validated(model, data).model_dump(mode="json")
     except ValidationError as error:
         problems = problems_of(error, "result")
-        msg = f"The result is no {model.__name__} ({problems}). Give the last task output_pydantic={model.__name__}."
+        msg = f"The result is no {model.__name__} ({problems}): let the last agent answer in it (output_pydantic)."
         raise InvalidOutput(msg) from error
 
 

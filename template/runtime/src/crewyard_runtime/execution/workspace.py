@@ -4,9 +4,10 @@ import atexit
 import fcntl
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 KEPT = ".kept"  # marks a workspace that its user asked to keep
@@ -73,7 +74,10 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _remove(place: Path) -> None:
-    shutil.rmtree(place, onerror=_make_writable_and_retry)
+    with suppress(RecursionError):
+        shutil.rmtree(place, onerror=_make_writable_and_retry)
+    if place.exists():  # its directories are deeper than Python goes
+        subprocess.run(["rm", "-rf", "--", str(place)], capture_output=True, check=False)
 
 
 def _make_writable_and_retry(function: object, path: str, error: object) -> None:

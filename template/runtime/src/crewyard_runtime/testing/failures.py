@@ -241,4 +241,7 @@ def _guard_errors(errors: Sequence[Failure], failures: Mapping[type[Exception], 
         name = f"{kind.__module__}.{kind.__qualname__}"
         guard(failure, [error.reason for error in errors if any(link.type == name for link in error.chain)])
     for words, failure in _OF_MESSAGES.items():
-        guard(failure, [error.reason for error in errors if any(words in f"{link.type}: {link.message}" for link in error.chain)])
+        guard(
+            failure,
+            [error.reason for error in errors if any(words in f"{link.type}: {link.message}" for link in error.chain)],
+        )
