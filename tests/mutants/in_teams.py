@@ -143,10 +143,10 @@ MUTANTS = [
     ),
     main(
         "agentchat",
-        "a team that is sent to another process: cannot pickle",
+        "a team that is sent to another process: cannot pickle '_thread.lock' object",
         "F06",
         SUCCEEDS,
-        before("agentchat", 'pickle.dumps({"team": self._team, "guard": threading.Lock()})'),
+        before("agentchat", 'pickle.dumps({"guard": threading.Lock(), "team": self._team})'),
         ("import asyncio\n", "import asyncio\nimport pickle\nimport threading\n"),
     ),
     team(
@@ -181,7 +181,7 @@ MUTANTS = [
         "agentchat",
         "a client without limits",
         "F08",
-        ENDS,
+        "test_limits.py::test_a_throttled_call_is_tried_again",
         ('model_client=run.llm("strong")', 'model_client=OpenAIChatCompletionClient(model="gpt-4o", api_key="x")'),
         (
             "from crewyard_runtime import",
@@ -227,7 +227,7 @@ MUTANTS = [
     # F13: Event loop is closed
     team(
         "agentchat",
-        "one client for all runs: Event loop is closed",
+        "one client for all runs",
         "F13",
         SUCCEEDS,
         above("agentchat", "_CLIENTS: list[Any] = []"),
@@ -244,7 +244,7 @@ MUTANTS = [
     ),
     team(
         "agent-framework",
-        "one client for all runs: Event loop is closed",
+        "one client for all runs",
         "F13",
         SUCCEEDS,
         above("agent-framework", "_CLIENTS: list[Any] = []"),
@@ -255,6 +255,26 @@ MUTANTS = [
         ("from agent_framework import (\n", "from typing import Any\n\nfrom agent_framework import (\n"),
         also="F01 F10",
     ),
+    *(
+        main(
+            framework,
+            "a connection of the run before: Event loop is closed",
+            "F13",
+            SUCCEEDS,
+            ("class SupportDesk:", "_HTTP: list[httpx.AsyncClient] = []\n\n\nclass SupportDesk:"),
+            before(
+                framework,
+                "if not _HTTP:\n            _HTTP.append(httpx.AsyncClient())\n"
+                f"        await _HTTP[0].get(str({client}.base_url) + 'models')",
+            ),
+            ("import asyncio\n", "import asyncio\nimport httpx\n"),
+            also="F10",
+        )
+        for framework, client in {
+            "agentchat": 'self._run.llm("fast")._client',
+            "agent-framework": 'self._run.llm("fast").client',
+        }.items()
+    ),
     # F15: a cache on the disk
     team(
         "autogen",
@@ -262,6 +282,39 @@ MUTANTS = [
         "F15",
         ENDS,
         ("response_format=Draft)", "response_format=Draft, cache_seed=42)"),
+    ),
+    # F16: to and fro
+    Mutant(
+        "handoffs that nobody counts",
+        "F16",
+        "test_limits.py::test_agents_do_not_delegate_for_ever",
+        {
+            TEAM: [
+                (
+                    "    return SelectorGroupChat(",
+                    '    first = AssistantAgent("first", model_client=run.llm("fast"), handoffs=["second"])\n'
+                    '    second = AssistantAgent("second", model_client=run.llm("fast"), handoffs=["first"])\n'
+                    "    return Swarm([first, second], max_turns=run.limits.max_turns)\n"
+                    "    return SelectorGroupChat(",
+                ),
+                ("teams import SelectorGroupChat", "teams import SelectorGroupChat, Swarm"),
+            ],
+            MAIN: [
+                (
+                    "        triage, draft = latest(Triage, result), latest(Draft, result)\n",
+                    '        triage = Triage(category="other", urgency="low", summary="")\n'
+                    '        draft = Draft(body=result.messages[-1].to_text()[:900] or "-", articles=[], answers_the_question=True)\n',
+                )
+            ],
+            f"{RUNTIME}frameworks/agentchat.py": [
+                (
+                    "    if reason := run.delegations.record(message.source, message.target):\n",
+                    "    if reason := None:\n",
+                )
+            ],
+        },
+        also="F08",
+        framework="agentchat",
     ),
     # F17, F18
     main(

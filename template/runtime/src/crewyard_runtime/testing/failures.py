@@ -201,11 +201,14 @@ _OF_MESSAGES = {
     "Missing credentials": "F03",
     "api_key client option must be set": "F03",
     "cannot pickle": "F06",
+    "Can't pickle": "F06",
     "Code execution is set to be run in docker": "F21",
     "from within a running event loop": "F12",
     "cannot be called from a running event loop": "F12",
     "attached to a different loop": "F13",
+    "bound to a different event loop": "F13",
     "Event loop is closed": "F13",
+    "client has been closed": "F13",
     "is already running": "F02",
 }
 
