@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import Projects
 from mutants.copies import copy_of, failures, scaling_tests
 
 CREWS = sorted(path.parent.name for path in Path(__file__).parent.glob("correct/*/application.py"))
@@ -17,7 +18,15 @@ QUICK = ("import", "runs")
 EACH = (*QUICK, "concurrency", "limits")
 ALL = (*EACH, "startup", "secrets", "memory", "service")
 HOW = os.environ.get("CREWS", "some")
-LIMITED = {"async_flow", "custom_llm", "delegation"}
+LIMITED = {"async_flow", "custom_llm", "delegation", "swarm", "chosen_speakers", "plain_functions"}
+FRAMEWORKS = {
+    "swarm": "agentchat",
+    "writers": "agentchat",
+    "two_agents": "autogen",
+    "chosen_speakers": "autogen",
+    "one_agent": "agent-framework",
+    "plain_functions": "agent-framework",
+}
 # What looks at the runtime alone, by an application of its own.
 NOT_THEIRS = (
     "an_error_is_told",
@@ -39,15 +48,19 @@ WITH_TOOLS = {
     "long_outputs",
     "many_tools",
     "secret_setting",
+    "swarm",
+    "two_agents",
+    "one_agent",
 }
-WHO_DELEGATES = {"delegation", "hierarchical", "manager_llm"}
+WHO_DELEGATES = {"delegation", "hierarchical", "manager_llm", "swarm"}
 WITHOUT_A_TEXT = {"no_tools"}
 TEXT_FOR_TOOLS = {"input_for_tools"}
 WITH_ONE_CALL = {"no_tools"}
 
 
 @pytest.mark.parametrize("crew", CREWS)
-def test_no_scaling_test_fails_for_a_correct_crew(project: Path, tmp_path: Path, crew: str) -> None:
+def test_no_scaling_test_fails_for_a_correct_crew(projects: Projects, tmp_path: Path, crew: str) -> None:
+    project = projects(FRAMEWORKS.get(crew, "crewai"))
     place = copy_of(project, tmp_path / "project")
     shutil.rmtree(place / "src/my_crew")
     source = Path(__file__).parent / "correct" / crew
