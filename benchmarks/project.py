@@ -42,16 +42,16 @@ def publish(place: Path) -> Path:
     """What git would publish of this working tree, committed, so that no side pays for a dirty one."""
     listed = sh(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
-        if (REPOSITORY / name).is_file():
+        if (REPOSITORY / name).is_file() or (REPOSITORY / name).is_symlink():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, place / name)
+            shutil.copy2(REPOSITORY / name, place / name, follow_symlinks=False)
     commit(place)
     return place
 
 
-def render(template: Path, place: Path) -> Path:
-    """A project of the default answers."""
-    copier.run_copy(str(template), place, vcs_ref="HEAD", defaults=True, quiet=True)
+def render(template: Path, place: Path, framework: str = "crewai") -> Path:
+    """A project of a framework, all else by default."""
+    copier.run_copy(str(template), place, data={"framework": framework}, vcs_ref="HEAD", defaults=True, quiet=True)
     return place
 
 

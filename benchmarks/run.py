@@ -37,8 +37,9 @@ MEGABYTE = 1_000_000
 class Benchmarks:
     """The measurements; each method named as on the command line. Works below `place`, which the caller removes."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, framework: str = "crewai") -> None:
         self._place = place
+        self._framework = framework
 
     @cached_property
     def _template(self) -> Path:
@@ -46,8 +47,8 @@ class Benchmarks:
 
     @cached_property
     def _project(self) -> Path:
-        """The project of the default answers, installed."""
-        project = render(self._template, self._place / "my-crew")
+        """The project of the framework, installed."""
+        project = render(self._template, self._place / "my-crew", self._framework)
         sh(project, "uv", "sync", "--quiet")
         return project
 

@@ -37,6 +37,7 @@ class Ground:
         self.place = place
         self._servers = ExitStack()
         self._brokers: dict[str, Broker] = {}
+        self._projects: dict[str, Path] = {}
         self._numbers = itertools.count()
 
     def __enter__(self) -> "Ground":
@@ -83,14 +84,22 @@ class Ground:
         return Service(self.directory(), self.database(), broker, DEFAULTS | (variables or {}), **options)
 
     @cached_property
-    def _project(self) -> Path:
-        return importable(render(publish(self.place / "template"), self.place / "project"))
+    def _template(self) -> Path:
+        return publish(self.place / "template")
 
-    def crew_service(self, model_url: str, variables: dict[str, str] | None = None) -> Service:
-        """A service of the default project's crew, whose model is at `model_url`."""
+    def _project(self, framework: str) -> Path:
+        if framework not in self._projects:
+            self._projects[framework] = importable(render(self._template, self.place / framework, framework))
+        return self._projects[framework]
+
+    def crew_service(
+        self, model_url: str, variables: dict[str, str] | None = None, framework: str = "crewai"
+    ) -> Service:
+        """A service of a framework's sample, whose model is at `model_url`."""
         model = {name.upper(): value for name, value in stack.model_server_settings(model_url).items()}
-        crew = {"FRAMEWORK": "crewai", "PYTHONPATH": str(self._project)}
-        command = self._project / "command"
+        project = self._project(framework)
+        crew = {"FRAMEWORK": framework, "PYTHONPATH": str(project)}
+        command = project / "command"
         command.write_text(COMMAND)
         return self.service(variables=crew | model | (variables or {}), program=(str(command),))
 

@@ -27,7 +27,7 @@ def measure(ground: Ground) -> Iterator[Measured]:
     """To the claim of a run for each broker, and to the first line of a crew's build function."""
     for kind in ground.kinds():
         yield from _claims(ground, kind)
-    yield _build(ground)
+    yield build(ground)
 
 
 def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
@@ -45,13 +45,14 @@ def _claims(ground: Ground, kind: str) -> Iterator[Measured]:
         yield Measured(f"accepted to claimed, {kind}, {name}", of(ours) * 1e3, of(theirs) * 1e3, "ms", 2)
 
 
-def _build(ground: Ground) -> Measured:
-    with ModelServer() as model, ground.crew_service(model.url, FAST) as service:
+def build(ground: Ground, framework: str = "crewai") -> Measured:
+    """To the build function of a framework's sample."""
+    with ModelServer() as model, ground.crew_service(model.url, FAST, framework) as service:
         service.start_worker()
         service.start_api()
         client = Client(service.api_url, service.key())
         seconds = [_built(service, client) for _ in range(WARM + CREWS)][WARM:]
-    return Measured("accepted to build_crew, p95", _p95(seconds), BUILD_SECONDS, "s", 1)
+    return Measured("accepted to build, p95", _p95(seconds), BUILD_SECONDS, "s", 1)
 
 
 def _claimed(service: Service, wake_ups: WakeUps) -> float:
