@@ -306,7 +306,7 @@ MUTANTS = [
                     '        draft = Draft(body=result.messages[-1].to_text()[:900] or "-", articles=[], answers_the_question=True)\n',
                 )
             ],
-            f"{RUNTIME}frameworks/agentchat.py": [
+            f"{RUNTIME}frameworks/agentchat/hooks.py": [
                 (
                     "    if reason := run.delegations.record(message.source, message.target):\n",
                     "    if reason := None:\n",

@@ -60,9 +60,10 @@ def run(settings: RuntimeSettings) -> Run:
         application: Application = crews.works,
         events: list[tuple[str, dict[str, Any]]] | None = None,
         with_tools: bool = True,
+        code_execution: str = "none",
         **limits: Any,
     ) -> Outcome:
-        bounded = settings.model_copy(update={"limits": RunLimits(**limits)})
+        bounded = settings.model_copy(update={"limits": RunLimits(**limits), "code_execution": code_execution})
         runner = Runner(bounded, ALL)
         runner.start()
         request = RunRequest(

@@ -49,6 +49,7 @@ class Misbehaving(BaseTool):
             "write": lambda: str(Path("note.txt").write_text("x")),
             "place": lambda: f"{Path.cwd()} {os.environ['TMPDIR']}",
             "ask": input,
+            "long": lambda: "x" * 10_000_000,
         }
         return str(actions.get(self.mode, lambda: "done")())
 
@@ -69,14 +70,14 @@ class Telling(Misbehaving):
 
     def _run(self, what: str) -> str:
         result = super()._run(what)
-        RunContext.current().emit("seen", text=result)
+        RunContext.current().emit("seen", text=result[:1_000])
         return result
 
 
 def build(run: RunContext[ApplicationSettings, Order]) -> Crew:
     """A crew of one agent (two, where they delegate) with one tool."""
     mode = run.input.mode
-    agent = _agent(run, "Worker", mode, tools=[Telling(mode=mode)])
+    agent = _agent(run, "Worker", mode, tools=[run.code_executor() if mode == "code" else Telling(mode=mode)])
     others = [_agent(run, "Helper", mode)] if mode == "delegate" else []
     task = Task(
         description="{text}",

@@ -183,3 +183,26 @@ def test_a_message_of_parts_is_left_alone() -> None:
     tell_what_is_known(messages, "known: lives in Oslo")
     assert messages[0]["content"] == [{"type": "text", "text": "a picture"}]
     assert messages[1]["content"].endswith("lives in Oslo")
+
+
+def test_a_long_result_of_a_tool_is_cut_with_a_note(run: Run, server: ModelServer) -> None:
+    outcome = run("long", tool_characters=1_000)
+    assert outcome.status == "succeeded", outcome.error
+    said = str(server.requests[-1]["body"]["messages"])
+    assert "more characters are cut off here" in said
+    assert said.count("x") < 1_500
+
+
+def test_code_of_a_model_is_executed_in_the_sandbox(run: Run, server: ModelServer) -> None:
+    server.reply(tool="execute_code", arguments={"code": "print(40 + 2)", "language": "python"})
+    events: list[tuple[str, dict[str, Any]]] = []
+    outcome = run("code", events=events, code_execution="local")
+    assert outcome.status == "succeeded", outcome.error
+    assert "exit code 0\\n42" in str(server.requests[-1]["body"]["messages"])
+    assert [data["exit_code"] for kind, data in events if kind == "code.executed"] == [0]
+
+
+def test_a_project_without_a_sandbox_executes_no_code(run: Run) -> None:
+    outcome = run("code")
+    assert outcome.error is not None
+    assert "This project executes no code: set CODE_EXECUTION=docker" in outcome.error.reason

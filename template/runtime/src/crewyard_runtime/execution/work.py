@@ -83,7 +83,8 @@ def valid_output(application: Application, result: Any) -> Any:
         return _validated(model, data).model_dump(mode="json")
     except ValidationError as error:
         problems = problems_of(error, "result")
-        msg = f"The result is no {model.__name__} ({problems}): let the last agent answer in it (output_pydantic)."
+        name = model.__name__
+        msg = f"The result is no {name} ({problems}): let the last agent answer in it (CrewAI: output_pydantic={name})."
         raise InvalidOutput(msg) from error
 
 

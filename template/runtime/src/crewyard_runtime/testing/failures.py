@@ -48,8 +48,8 @@ FAILURE_MODES = {
     ),
     "F06": FailureMode(
         "what is handed from step to step is not plain data",
-        "it cannot be stored, resumed or sent to another process: a connection or a lock is bound to this one, and what "
-        "holds one cannot be pickled",
+        "it cannot be stored, resumed or sent to another process: a connection or a lock is bound to this one, and "
+        "what holds one cannot be pickled",
         "hand over strings, numbers, lists, dicts and Pydantic models of those; open the connection where it is used",
     ),
     "F07": FailureMode(
@@ -60,8 +60,8 @@ FAILURE_MODES = {
     "F08": FailureMode(
         "something goes on without a limit",
         "one bad ticket keeps a worker busy and costs money until somebody notices",
-        "take each model from run.llm(...), bounds like max_iter and max_turns from run.limits, and end loops of your own "
-        "at run.deadline",
+        "take each model from run.llm(...), bounds like max_iter and max_turns from run.limits, and end loops of your "
+        "own at run.deadline",
     ),
     "F09": FailureMode(
         "a throttled model call fails the run",
@@ -108,7 +108,7 @@ FAILURE_MODES = {
     "F17": FailureMode(
         "an output that is not what the application promises is handed on",
         "the next system takes it for an answer",
-        "let the last agent answer in the output model (CrewAI: output_pydantic), and let what does not fit fail the run",
+        "let the last agent answer in the output model (CrewAI: output_pydantic), and what does not fit fail the run",
         not_yet="personal data",
     ),
     "F18": FailureMode(
@@ -129,8 +129,8 @@ FAILURE_MODES = {
     "F21": FailureMode(
         "generated code runs outside of a sandbox",
         "a prompt injection becomes a shell on your machine, with what the worker may do",
-        "give agents tools that do one thing; let code of a model be executed by run.code_executor() alone, which has the "
-        "sandbox that code_execution names",
+        "give agents tools that do one thing; let code of a model be executed by run.code_executor() alone, which has "
+        "the sandbox that code_execution names",
     ),
     "F22": FailureMode(
         "a tool reaches where it should not: an internal address, a file, a table",
