@@ -13,7 +13,7 @@ FRAMEWORKS = ["autogen", "agentchat", "agent-framework"]
 LINTERS = [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",)]
 OF_THE_RUNTIME = [f"--ignore=tests/scaling/test_{name}.py" for name in ("faults", "gateway", "soak")]
 THEIRS = ("src/", "tests/unit/", "README.md", "pyproject.toml", "platform.toml", ".copier-answers.yml")
-LIBRARIES = ("crewai", "autogen", "agent-framework")
+LIBRARIES = ("crewai", "autogen", "agent-framework", "openai")
 TO_PORT = ["src/my_crew/crew.py", "src/my_crew/guardrails.py", "src/my_crew/main.py"]
 TO_PORT += ["src/my_crew/tools/knowledge_base.py", "tests/unit/test_support.py"]
 
