@@ -125,6 +125,18 @@ MUTANTS = [
         ("from typing import Any\n", "import os\nfrom typing import Any\n"),
     ),
     team(
+        "autogen",
+        "a config_list of a variable, by AutoGen's own reader, at import",
+        "F04",
+        READS,
+        above("autogen", 'CONFIG = LLMConfig.from_json(env="OAI_CONFIG_LIST")'),
+        (
+            "from typing import Any\n",
+            "import os\nfrom typing import Any\n\n"
+            """os.environ["OAI_CONFIG_LIST"] = '[{"model": "gpt-4o", "api_key": "none"}]'\n""",
+        ),
+    ),
+    team(
         "agentchat",
         "a model's name of the environment, at import",
         "F04",

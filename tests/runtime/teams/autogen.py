@@ -13,6 +13,8 @@ from autogen import (
     UserProxyAgent,
     register_function,
 )
+from autogen.agentchat import initiate_group_chat
+from autogen.agentchat.group.patterns import AutoPattern
 from crewyard_runtime import Application, RunContext
 from runtime.teams.orders import CODE, Answer, Order, TypedAnswer, act
 
@@ -59,6 +61,15 @@ def build(run: RunContext[Any, Order]) -> Any:
         case "selector":
             chosen = {"speaker_selection_method": "auto", "max_round": 3, "config": run.llm("fast")}
             return chat(desk, agent("first"), agent("second"), **chosen)
+        case "pattern" | "pattern without a user":
+            helper = agent("helper", description="Helps.")
+            pattern = AutoPattern(
+                initial_agent=worker,
+                agents=[worker, helper],
+                user_agent=desk if mode == "pattern" else None,
+                group_manager_args={"llm_config": run.llm("fast")},
+            )
+            return lambda: initiate_group_chat(pattern, run.input.text, max_rounds=4)[0]
         case "human":
             return chat(worker, UserProxyAgent("boss", code_execution_config=False))
         case "own client":

@@ -11,6 +11,7 @@ STDLIB = sysconfig.get_paths()["stdlib"]
 SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 WATCHERS = str(Path(__file__).parent) + os.sep  # whose own frames are on the stack too
 READERS = ("pydantic_settings", "dotenv", "environs", "decouple")  # libraries that read for their caller
+READING_FILES = ("autogen/llm_config/config.py", "autogen/llm_config/utils.py")  # LLMConfig.from_json
 
 
 class Team:
@@ -76,6 +77,6 @@ def _is_stdlib(filename: str) -> bool:
 def _reads_for_caller(filename: str) -> bool:
     if filename.startswith(WATCHERS) or filename == os.__file__ or filename.startswith("<frozen os"):
         return True
-    if "_collections_abc" in filename or filename == "<string>":
+    if "_collections_abc" in filename or filename == "<string>" or filename.endswith(READING_FILES):
         return True
     return any(f"{os.sep}{name}{os.sep}" in filename for name in READERS)

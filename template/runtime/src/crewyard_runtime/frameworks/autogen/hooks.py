@@ -9,7 +9,7 @@ from typing import Any
 from autogen import ConversableAgent, GroupChat, GroupChatManager, OpenAIWrapper
 
 from crewyard_runtime.context import active_run
-from crewyard_runtime.frameworks.autogen.limits import CHOOSING, unlimited
+from crewyard_runtime.frameworks.autogen.limits import UNASKED, unlimited
 from crewyard_runtime.frameworks.made import note_made
 from crewyard_runtime.frameworks.model_calls import hold_model_calls
 from crewyard_runtime.frameworks.tool_calls import acall_tool, call_tool
@@ -50,7 +50,7 @@ def _speaks(agent: ConversableAgent) -> bool:
         for begun in _STARTED:
             begun(agent)
         return False
-    return agent.name not in CHOOSING
+    return agent.name not in UNASKED
 
 
 def _turn(reply: Callable[..., Any]) -> Callable[..., Any]:

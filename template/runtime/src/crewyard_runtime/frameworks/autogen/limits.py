@@ -8,8 +8,9 @@ from crewyard_runtime.context import RunContext
 from crewyard_runtime.errors import BuildRefused, MemoryOnDisk, OutsideSandbox
 from crewyard_runtime.frameworks.autogen.code import SandboxExecutor
 
-# Agents that a group chat makes to choose a speaker by a model; they take no turn of their own.
-CHOOSING = ("checking_agent", "speaker_selection_agent")
+# Agents that AutoGen makes unasked: two choose a speaker by a model, and one hands in the first message of a pattern.
+# They take no turn of their own, and where the last is to speak, its question to a human ends the run.
+UNASKED = ("checking_agent", "speaker_selection_agent", "_User")
 
 
 def unlimited(thing: object, run: RunContext) -> Iterator[BuildRefused]:
@@ -20,7 +21,7 @@ def unlimited(thing: object, run: RunContext) -> Iterator[BuildRefused]:
                 f"A GroupChat has max_round={thing.max_round}, above the limit max_turns={run.limits.max_turns}: build "
                 "it with max_round=run.limits.max_turns; a model may never say the word that would end it."
             )
-    elif isinstance(thing, ConversableAgent) and thing.name not in CHOOSING:
+    elif isinstance(thing, ConversableAgent) and thing.name not in UNASKED:
         yield from _unlimited_agent(thing)
 
 
