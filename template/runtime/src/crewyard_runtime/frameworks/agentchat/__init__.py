@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 preload_model_calls()
-preload("openai.resources.beta")
+preload("openai.resources.beta.beta")
 
 # It dumps each structured answer for a log that nobody reads, and pydantic warns of it with the answer in the warning.
 warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
