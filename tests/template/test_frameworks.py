@@ -1,5 +1,6 @@
 """Each framework's project works like CrewAI's, differs from it where the framework does, and becomes another's."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -97,3 +98,13 @@ def test_check_lists_the_files_to_port_until_they_are(changed: Path) -> None:
     sh(changed, "rm", "-r", "porting")
     sh(changed, "uv", "run", "my-crew", "check", OPENAI_API_KEY="x")
     sh(changed, "uv", "run", "pytest", "-q", "tests/unit", "tests/scaling/test_runs.py")
+
+
+@pytest.mark.parametrize("framework", ["crewai", *FRAMEWORKS])
+def test_a_guardrail_sends_work_back(projects: Projects, framework: str) -> None:
+    script = str(Path(__file__).parent / "sent_back.py")
+    said = sh(projects(framework), "uv", "run", "python", script).stdout
+    done = json.loads(said[said.index('{"outcome"') :])
+    assert done["outcome"]["status"] == "succeeded", done["outcome"]["error"]
+    assert done["outcome"]["output"]["body"] == "Kind regards, Lumen Notes"
+    assert "Write the answer out: it still contains '[Your Name]'" in done["told"][-1].replace("\\", "")
