@@ -137,6 +137,25 @@ MUTANTS = [
         ),
     ),
     team(
+        "autogen",
+        "a key of the environment that is not there, at import",
+        "F04",
+        READS,
+        above("autogen", 'API_KEY = os.environ["OPENAI_API_KEY"]'),
+        ("from typing import Any\n", "import os\nfrom typing import Any\n"),
+    ),
+    team(
+        "autogen",
+        "a client object in the llm_config, at import",
+        "F06",
+        IMPORTED,
+        above(
+            "autogen",
+            'HELPER = AssistantAgent("helper", llm_config={"model": "gpt-4o", "client": openai.OpenAI(api_key="x")})',
+        ),
+        ("from crewyard_runtime import", "import openai\nfrom crewyard_runtime import"),
+    ),
+    team(
         "agentchat",
         "a model's name of the environment, at import",
         "F04",

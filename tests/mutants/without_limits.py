@@ -119,7 +119,10 @@ MUTANTS = [
         "test_limits.py::test_a_model_that_always_answers_nonsense_ends_the_run",
         {
             f"{RUNTIME}execution/work.py": [
-                ("outcome.output = valid_output(application, result)", "outcome.output = str(result)")
+                (
+                    "outcome.output = valid_output(application, result, framework.TYPED, run.ended)",
+                    "outcome.output = str(result)",
+                )
             ],
             MAIN: [
                 (
@@ -135,7 +138,12 @@ MUTANTS = [
         "F17",
         "test_runs.py::test_every_output_is_what_the_application_promises",
         {
-            WORK: [("outcome.output = valid_output(application, result)", "outcome.output = result")],
+            WORK: [
+                (
+                    "outcome.output = valid_output(application, result, framework.TYPED, run.ended)",
+                    "outcome.output = result",
+                )
+            ],
             MAIN: [(REPLY, '        return {"body": draft.body}  # type: ignore\n')],
         },
     ),

@@ -119,8 +119,10 @@ def test_an_answer_may_be_typed(team: Team) -> None:
     assert set(outcome.output) == {"title", "good"}
 
 
-def test_a_function_may_be_a_coroutine(team: Team) -> None:
-    assert team("coroutine").status == "succeeded"
+def test_a_function_may_be_a_coroutine(team: Team, server: ModelServer) -> None:
+    outcome = team("coroutine")
+    assert outcome.status == "succeeded"
+    assert outcome.usage.model_calls == len(server.requests) >= 1
 
 
 def test_the_build_function_may_be_a_coroutine(team: Team) -> None:
@@ -209,6 +211,20 @@ def test_a_tool_that_hangs_is_given_up(team: Team, kind: str) -> None:
     assert outcome.run_seconds < 10
 
 
+def test_a_run_that_is_killed_tells_what_it_used(team: Team) -> None:
+    outcome = team("async sleep", deadline_seconds=5)
+    assert outcome.status == "timed_out"
+    assert outcome.usage.model_calls == 1
+    assert outcome.usage.cost_usd
+
+
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_a_tool_finds_its_run(team: Team, server: ModelServer, kind: str) -> None:
+    assert team(f"{kind}current").status == "succeeded"
+    [told] = [each for each in server.requests[-1]["body"]["messages"] if each["role"] == "tool"]
+    assert told["content"] == "r1"
+
+
 @pytest.mark.parametrize("kind", ["", "async "])
 def test_an_agent_is_told_what_a_tool_raised(team: Team, server: ModelServer, kind: str) -> None:
     assert team(f"{kind}fail").status == "succeeded"
@@ -292,6 +308,14 @@ def test_code_is_executed_nowhere_else(team: Team) -> None:
     said = reason(team("code elsewhere", code_execution="local"))
     assert "run.code_executor()" in said
     assert "outside of the sandbox" in said
+
+
+def test_each_kind_of_refusal_is_told_as_its_own(team: Team) -> None:
+    only(team, "autogen")
+    outcome = team("human code", code_execution="local")
+    assert "asks a human" in reason(outcome)
+    assert outcome.error is not None
+    assert {"BuildRefused", "OutsideSandbox"} <= {link.type.rpartition(".")[2] for link in outcome.error.chain}
 
 
 def test_a_project_without_a_sandbox_executes_no_code(team: Team) -> None:

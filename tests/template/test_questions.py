@@ -14,7 +14,7 @@ from conftest import REPOSITORY, Render, sh
 QUESTIONS = {
     name: question
     for name, question in yaml.safe_load((REPOSITORY / "copier.yml").read_text()).items()
-    if not name.startswith("_")
+    if not name.startswith("_") and question.get("when") is not False  # which is never asked
 }
 NAMES = ["my-crew", "a", "desk24", "very-long-name-for-a-crew-of-agents-x", "crewman", "zz-top", "agents-of-the-north"]
 TEXTS = ["Answers tickets.", "Reads 100% of it & more; don't ask <why>: it's #1.", "Ünïcödé 日本語", "x" * 100]

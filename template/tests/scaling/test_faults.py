@@ -51,7 +51,8 @@ def process_of(model_server: ModelServer, run_id: UUID) -> int:
 
 def _said(model_server: ModelServer) -> list[tuple[float, list[str]]]:
     bodies = [(request["at"], request["body"] or {}) for request in model_server.requests]
-    return [(at, str(body["messages"][-1]["content"]).split()) for at, body in bodies if body.get("messages")]
+    said = [(at, str(body["messages"][-1]["content"]).split()) for at, body in bodies if body.get("messages")]
+    return [(at, words) for at, words in said if words]  # an agent of the project may have said nothing
 
 
 def guard_silence(model_server: ModelServer, run_id: UUID, process: int | None, since: float, allowed: float) -> None:

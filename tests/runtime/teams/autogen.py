@@ -86,6 +86,8 @@ def build(run: RunContext[Any, Order]) -> Any:
                 "coder", human_input_mode="NEVER", code_execution_config={"executor": run.code_executor()}
             )
             return lambda: coder.generate_reply(messages=[{"role": "user", "content": CODE}])
+        case "human code":
+            return UserProxyAgent("boss", code_execution_config={"use_docker": False})
         case "code elsewhere":
             return UserProxyAgent("coder", human_input_mode="NEVER", code_execution_config={"use_docker": False})
         case "number":

@@ -1,9 +1,9 @@
 """What the misbehaving teams of every framework share: their input, their output, what their tool does."""
 
-import threading
 import time
 
 import httpx
+from crewyard_runtime import RunContext
 from pydantic import BaseModel, RootModel
 
 LONG = 10_000_000  # characters of a tool's result
@@ -44,6 +44,6 @@ def act(mode: str) -> str:
             if TRIES["flaky"] < 3:
                 msg = "not yet"
                 raise httpx.ConnectError(msg)
-        case "where":
-            return threading.current_thread().name
+        case "current":
+            return RunContext.current().id
     return "done"

@@ -77,6 +77,7 @@ class RunContext(Generic[SettingsT, InputT]):
         self.made: list[object] = []
         self.raised: list[Exception] = []
         self.turns = 0
+        self.ended = ""
         self._sandbox: Sandbox | None = None
         self._sandbox_made = threading.Lock()
         self.log = _RunLog(logging.getLogger("crewyard.run"), {"run": self.id})
@@ -145,6 +146,8 @@ class RunContext(Generic[SettingsT, InputT]):
 
     def emit(self, kind: str, **data: Any) -> None:
         """Report an event of this run to whoever follows it; `data` must be what JSON can carry."""
+        if kind == "model.called":
+            data["used"] = self.usage.total.model_dump()  # by the whole run: all that is left of one that is killed
         self.report(kind, data)
 
     def seconds_left(self) -> float:

@@ -75,6 +75,13 @@ def _link(error: BaseException) -> ErrorLink:
     return ErrorLink(type=name, message="\n".join([text_of(error), *notes])[:MAX_TEXT], where=where)
 
 
+def place_of(error: BaseException) -> str | None:
+    """The project's line that is nearest to what an exception came of."""
+    places = [link.where for link in error_chain(error) if link.where]
+    own = [place for place in places if not place.startswith((*LIBRARIES, RUNTIME))]
+    return own[-1] if own else None
+
+
 def problems_of(error: ValidationError, whole: str) -> str:
     """What a model refused, as "field: why; field: why"; `whole` stands for the data itself."""
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or whole}: {each['msg']}" for each in error.errors())

@@ -35,6 +35,8 @@ def _check(arguments: argparse.Namespace) -> int:
     if unset := [name for name, place in servers.items() if place is None]:
         names = " and ".join(filter(None, [", ".join(unset[:-1]), unset[-1]]))
         print(f"not set: {names}; embedded servers stand in here, and production must name its own")
+    if startup.settings.code_execution == "local":
+        print("code of a model is executed on this machine, with limits: for development, and refused in production")
     return 0
 
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from crewyard_runtime import logs
 from crewyard_runtime.application import Application
+from crewyard_runtime.errors import place_of
 from crewyard_runtime.execution.messages import Hello, Message, RunRequest
 from crewyard_runtime.execution.processes import kill_descendants, own_session
 from crewyard_runtime.execution.work import work
@@ -62,7 +63,8 @@ def _reason(module: str) -> str:
     try:
         import_module(module)
     except BaseException as error:
-        return f"{type(error).__name__}: {error}"
+        place = place_of(error)
+        return f"{type(error).__name__}: {error}{f' ({place})' if place else ''}"
     return "it was not preloaded, but could be imported a second time"
 
 

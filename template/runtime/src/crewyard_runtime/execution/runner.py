@@ -24,6 +24,7 @@ from crewyard_runtime.execution.workspace import Workspaces
 from crewyard_runtime.frameworks import QUIET, framework_module
 from crewyard_runtime.memory.backends import BACKENDS
 from crewyard_runtime.settings import RuntimeSettings, plain
+from crewyard_runtime.usage import Usage
 
 OnEvent = Callable[[str, str, dict[str, Any]], None]
 
@@ -160,16 +161,17 @@ class Runner:
 
         A beat says since when the run is held: one that was delayed on its way keeps nothing alive.
         """
-        told = request.held_since
+        told, used = request.held_since, Usage()
         between = min(self._settings.lease_seconds / 6, 2.5)
         while True:
             if self._cancelled.is_set():
                 control.end("The run was cancelled.")
             if control.ending:
-                return _ended(request, "cancelled", control.ending)
+                return _ended(request, "cancelled", control.ending, used)
             if (left := request.deadline - time.time()) <= 0:
                 limit = self._settings.limits.deadline_seconds
-                return _ended(request, "timed_out", f"The run took longer than its deadline of {limit:g} seconds.")
+                reason = f"The run took longer than its deadline of {limit:g} seconds."
+                return _ended(request, "timed_out", reason, used)
             ready = wait([pipe, process.sentinel], timeout=min(left, 0.2))
             if (held := control.held_since()) >= told + between:
                 _beat(pipe, held)
@@ -179,12 +181,14 @@ class Runner:
                     message = Message.model_validate_json(pipe.recv_bytes())
                     if message.outcome is not None:
                         return message.outcome
+                    used = Usage.model_validate(message.data.get("used") or used)
                     on_event(request.run_id, message.event or "", message.data)
             except (EOFError, OSError):
                 ready = [process.sentinel]
             if process.sentinel in ready and not pipe.closed:
                 process.join(1)
-                return _died(request, f"The run's process died (exit code {process.exitcode}) before it had a result.")
+                reason = f"The run's process died (exit code {process.exitcode}) before it had a result."
+                return _died(request, reason, used)
 
 
 def _beat(pipe: Connection, held_since: float) -> None:
@@ -235,9 +239,10 @@ def _have_temporary_directory(otherwise: Path) -> None:
         tempfile.tempdir = str(otherwise)
 
 
-def _died(request: RunRequest, reason: str) -> Outcome:
-    return Outcome(run_id=request.run_id, status="failed", died=True, error=Failure(reason=reason))
+def _died(request: RunRequest, reason: str, used: Usage | None = None) -> Outcome:
+    error = Failure(reason=reason)
+    return Outcome(run_id=request.run_id, status="failed", died=True, error=error, usage=used or Usage())
 
 
-def _ended(request: RunRequest, status: Any, reason: str) -> Outcome:
-    return Outcome(run_id=request.run_id, status=status, error=Failure(reason=reason))
+def _ended(request: RunRequest, status: Any, reason: str, used: Usage) -> Outcome:
+    return Outcome(run_id=request.run_id, status=status, error=Failure(reason=reason), usage=used)

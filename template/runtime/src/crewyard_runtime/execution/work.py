@@ -40,7 +40,7 @@ def work(application: Application, request: RunRequest, report: Report) -> Outco
                 stage, started = "run", time.monotonic()
                 report("run.started", {})
                 result = framework.plain_result(framework.kick_off(built, run))
-                outcome.output = valid_output(application, result)
+                outcome.output = valid_output(application, result, framework.TYPED, run.ended)
                 outcome.status = "succeeded"
             finally:
                 outcome.usage = run.usage.total
@@ -75,8 +75,11 @@ def make_run(
     )
 
 
-def valid_output(application: Application, result: Any) -> Any:
-    """The result as JSON data that satisfies the output model. Raises InvalidOutput."""
+def valid_output(application: Application, result: Any, typed: str, ended: str = "") -> Any:
+    """The result as JSON data that satisfies the output model. Raises InvalidOutput.
+
+    typed: how an agent of the framework is told to answer in a model. ended: why the agents had said enough.
+    """
     model = application.output
     data = result.model_dump() if isinstance(result, BaseModel) else result
     try:
@@ -84,7 +87,8 @@ def valid_output(application: Application, result: Any) -> Any:
     except ValidationError as error:
         problems = problems_of(error, "result")
         name = model.__name__
-        msg = f"The result is no {name} ({problems}): let the last agent answer in it (CrewAI: output_pydantic={name})."
+        told = f" The agents ended with: {ended}" if ended else ""
+        msg = f"The result is no {name} ({problems}). Let the last agent answer in it: {typed.format(name)}.{told}"
         raise InvalidOutput(msg) from error
 
 

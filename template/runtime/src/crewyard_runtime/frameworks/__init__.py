@@ -36,6 +36,8 @@ STORAGE_VARIABLES = ("CREWAI_STORAGE_DIR",)
 class Framework(Protocol):
     """What a framework's module gives. Importing it imports all that its runs import, lazily too."""
 
+    TYPED: str
+
     def install_hooks(self) -> None:
         """Register what holds the limits, once a process; outside of a run it does nothing."""
 

@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +59,7 @@ def build_in_loop(application: Application, run: RunContext, judge: Judge, kinds
     kinds: what can be run beside functions, by the names a reader knows. Raises BuildRefused for anything else, and
     for what `judge` has found.
     """
-    loop = asyncio.Runner()
-    loop.get_loop().set_default_executor(_Threads())
+    loop = new_loop()
     try:
         built = loop.run(_built(application, run))
         refuse_made(run, judge)
@@ -78,8 +78,21 @@ async def _built(application: Application, run: RunContext) -> Any:
     return await made if inspect.isawaitable(made) else made
 
 
+def new_loop() -> asyncio.Runner:
+    """A loop whose threads belong to the run, too."""
+    loop = asyncio.Runner()
+    loop.get_loop().set_default_executor(_Threads())
+    return loop
+
+
 class _Threads(ThreadPoolExecutor):
-    """The end of a loop waits for the threads of its executor, and a tool may hang in one: here it does not wait."""
+    """Its threads have the context of who asked for them, so that a call in one finds its run: asyncio's have none.
+
+    The end of a loop waits for the threads of its executor, and a tool may hang in one: here it does not wait.
+    """
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(copy_context().run, function, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait=False, cancel_futures=True)

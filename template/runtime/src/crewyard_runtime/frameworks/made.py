@@ -39,6 +39,9 @@ def refuse_made(run: RunContext, judge: Judge, more: Iterable[BuildRefused] = ()
     """Raise BuildRefused, or what is derived of it, with every sentence about what the run has made."""
     problems = [*(problem for thing in run.made for problem in judge(thing, run)), *more]
     if problems:
-        kinds = {type(problem) for problem in problems}
-        kind = kinds.pop() if len(kinds) == 1 else BuildRefused
-        raise kind(" ".join(dict.fromkeys(map(str, problems))))
+        refusal: BuildRefused | None = None
+        for kind in dict.fromkeys(map(type, problems)):  # one for each kind, each the cause of the next
+            refusal, before = kind(" ".join(dict.fromkeys(map(str, problems)))), refusal
+            refusal.__cause__ = before
+        assert refusal is not None
+        raise refusal

@@ -10,6 +10,9 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.settings import RuntimeSettings
 
+# There is no agent that could be told to answer in a model.
+TYPED = "it returns a {}"
+
 
 def install_hooks() -> None:
     """There is nothing to hook into."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from crewyard_runtime.context import active_run
 from crewyard_runtime.errors import RunStopped
 
+END = "Let the team end: by a condition, by fewer turns, or with a higher limit LIMITS__MAX_TURNS."
+
 
 @dataclass
 class Turn:
@@ -45,7 +47,9 @@ def turn_of(agent: str) -> Iterator[None]:
         return
     run.turns += 1
     if run.turns > run.limits.max_turns:
-        run.stop(RunStopped(f"The agents took {run.limits.max_turns} turns (the limit max_turns) and had no end."))
+        run.stop(
+            RunStopped(f"The agents took {run.limits.max_turns} turns (the limit max_turns) and had no end. {END}")
+        )
     if run.stopped:
         raise run.stopped
     before = _turn.get()

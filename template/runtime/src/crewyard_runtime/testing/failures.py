@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crewyard_runtime.errors import BuildRefused, InvalidOutput, MemoryOnDisk, OutsideSandbox
+from crewyard_runtime.errors import BuildRefused, ErrorLink, InvalidOutput, MemoryOnDisk, OutsideSandbox
 from crewyard_runtime.execution import Outcome
 from crewyard_runtime.execution.messages import Failure
 
@@ -34,12 +34,13 @@ FAILURE_MODES = {
     "F03": FailureMode(
         "a variable that the application needs is not known to the startup validation",
         "a replica without it starts, takes requests and fails at the first one",
-        "declare it as a field of Settings and read it from run.settings",
+        "declare it as a field of Settings and read it from run.settings; a model's key comes with run.llm(...)",
     ),
     "F04": FailureMode(
         "configuration is read from the environment at import",
         "the import crashes or freezes an old value where the variable comes later (a test, a secrets manager)",
-        "declare it as a field of Settings and read it from run.settings when it is needed",
+        "declare it as a field of Settings and read it from run.settings when it is needed; a model's key comes with "
+        "run.llm(...)",
     ),
     "F05": FailureMode(
         "a run writes outside its workspace",
@@ -211,6 +212,12 @@ _OF_MESSAGES = {
     "client has been closed": "F13",
     "is already running": "F02",
 }
+
+
+def failure_of(links: Sequence[ErrorLink]) -> str | None:
+    """The failure that a chain of errors says something of, if there is one."""
+    said = [f"{link.type}: {link.message}" for link in links]
+    return next((failure for words, failure in _OF_MESSAGES.items() if any(words in each for each in said)), None)
 
 
 def guard_started(outcomes: Sequence[Outcome]) -> None:

@@ -30,7 +30,7 @@ from crewyard_runtime.execution.work import work
 from crewyard_runtime.frameworks import load_framework
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.audited import Audited
-from crewyard_runtime.testing.failures import Finding
+from crewyard_runtime.testing.failures import Finding, failure_of, story
 from crewyard_runtime.testing.held import OF_A_LOOP, OF_A_PROCESS, changes, held_clients, held_texts, state
 from crewyard_runtime.testing.observe import Births, FileWrites, ToolCalls, environment_reads, thread_use
 from crewyard_runtime.testing.team import Team
@@ -154,9 +154,9 @@ def _observe_import(name: str, packages: set[str], births: Births, team: Team, r
     threads, modules = set(threading.enumerate()), set(sys.modules)
     with environment_reads(team) as reads:
         for package in packages:
-            for module in pkgutil.walk_packages(_imported(package).__path__, f"{package}."):
+            for module in pkgutil.walk_packages(_imported(package, team, reads).__path__, f"{package}."):
                 if not module.name.endswith("__main__"):
-                    _imported(module.name)
+                    _imported(module.name, team, reads)
         find_application(name).load_build()
     report.read_at_import = _pairs(reads)
     report.made_at_import = [(f"{_a(birth.kind)} is made at import", birth.where) for birth in births.living("import")]
@@ -167,13 +167,17 @@ def _observe_import(name: str, packages: set[str], births: Births, team: Team, r
     report.bound = _pairs(held_clients(team.packages, "since the import", OF_A_LOOP, OF_A_PROCESS))
 
 
-def _imported(module: str) -> ModuleType:
-    """Import a module, or end the probe with one sentence that says where the import broke."""
+def _imported(module: str, team: Team, reads: list[Finding]) -> ModuleType:
+    """Import a module, or end the probe with where the import broke, what the team's line asked for, and what to do."""
     try:
         return import_module(module)
     except Exception as error:
-        last = error_chain(error)[-1]
-        sys.exit(f"{module} cannot be imported: {last.type}: {last.message} ({last.where})")
+        links = error_chain(error)
+        # Of an error that came of others, the one that the team's own line met.
+        met = next((link for link in reversed(links) if link.where and team.owns(link.where)), links[-1])
+        failure = "F04" if reads else failure_of(links) or "F01"
+        seen = [f"{module} cannot be imported: {met.type}: {met.message} ({met.where})", *map(str, reads)]
+        sys.exit(story(failure, "seen:\n" + "".join(f"  - {each}\n" for each in seen)))
 
 
 def _observe_runs(

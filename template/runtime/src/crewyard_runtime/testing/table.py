@@ -3,15 +3,18 @@
 A test says which it holds off by `@pytest.mark.guards("F01")`; JUnit XML has it as a property of the test.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Generator
 
 import pytest
 
-from crewyard_runtime.testing.failures import FAILURE_MODES, story
+from crewyard_runtime.testing.failures import FAILURE_MODES, MOST, story
 
 PROPERTY = "guards"
 REPORT = "report"  # the property of a test by which it tells what it measured
+# As a failing test begins what it says of a failure.
+NAMED = re.compile(r"^(?:E +)?(?:\w+Error: )?(F\d\d): ", re.MULTILINE)
 FAILING, GUARDED, NOT_JUDGED = "FAILING", "guarded", "not judged"
 
 
@@ -56,8 +59,12 @@ class FailureTable:
         """Take note of how a test ended: at its call, or before it."""
         if report.when != "call" and report.passed:
             return
-        state = GUARDED if report.passed else NOT_JUDGED if report.skipped else FAILING
+        broken = report.failed and report.when != "call"  # its application could not be imported, or a server started
+        state = GUARDED if report.passed else NOT_JUDGED if report.skipped or broken else FAILING
         test = report.nodeid.rpartition("/")[2]
+        named = set(NAMED.findall(report.longreprtext)) if report.failed else set()
+        for failure in named & FAILURE_MODES.keys():
+            self._seen[failure][FAILING].append(test)
         why = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else test
         for name, value in report.user_properties:
             if name == PROPERTY:
@@ -78,5 +85,7 @@ class FailureTable:
             state = state or ("not yet" if failure not in self._collected and mode.not_yet else "not run")
             terminalreporter.write_line(f"{failure}  {state:<10}  {mode.title}", red=state == FAILING)
             later = [f"not yet: {mode.not_yet}"] if mode.not_yet else []
-            for line in dict.fromkeys([*seen.get(FAILING, []), *seen.get(NOT_JUDGED, []), *later]):
+            lines = list(dict.fromkeys([*seen.get(FAILING, []), *seen.get(NOT_JUDGED, [])]))
+            more = [f"and {len(lines) - MOST} more"] if len(lines) > MOST else []
+            for line in [*lines[:MOST], *more, *later]:
                 terminalreporter.write_line(f"                 {line}")

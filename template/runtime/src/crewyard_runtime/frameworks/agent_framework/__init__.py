@@ -6,6 +6,7 @@ Turns and tools by its own middleware, which each agent of a run is given; model
 from crewyard_runtime.frameworks.agent_framework.build import (
     LOCAL_STORES,
     PARTS,
+    TYPED,
     build,
     kick_off,
     make_llm,
@@ -18,6 +19,7 @@ from crewyard_runtime.frameworks.preload import preload_model_calls
 __all__ = [
     "LOCAL_STORES",
     "PARTS",
+    "TYPED",
     "build",
     "install_hooks",
     "kick_off",

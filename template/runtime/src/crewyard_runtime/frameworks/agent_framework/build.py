@@ -13,6 +13,7 @@ from agent_framework import (
     FileSessionStore,
     FunctionTool,
     Workflow,
+    WorkflowConvergenceException,
     WorkflowRunResult,
     chat_middleware,
 )
@@ -21,16 +22,20 @@ from openai import AsyncOpenAI
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused
+from crewyard_runtime.errors import BuildRefused, RunStopped
 from crewyard_runtime.frameworks.agent_framework.hooks import install_hooks
 from crewyard_runtime.frameworks.agent_framework.limits import ASKS, unlimited
 from crewyard_runtime.frameworks.endpoint import endpoint_of
 from crewyard_runtime.frameworks.in_loop import InLoop, build_in_loop
 from crewyard_runtime.frameworks.messages import task_of
+from crewyard_runtime.frameworks.turns import END
 from crewyard_runtime.settings import RuntimeSettings
 
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (Agent, Workflow, BaseChatClient, FunctionTool)
+
+# How an agent is told to answer in a model, whose name is to be filled in.
+TYPED = 'default_options={{"response_format": {}}}'
 
 # What keeps state on the container's disk.
 LOCAL_STORES: tuple[type, ...] = (FileCheckpointStorage, FileHistoryProvider, FileSessionStore)
@@ -71,7 +76,12 @@ def kick_off(built: InLoop, run: RunContext) -> Any:
     async def work() -> Any:
         return await built.made.run(task_of(run.input))
 
-    result = built.finish(run, work if isinstance(built.made, Workflow | Agent) else built.call(), lambda: _close(run))
+    try:
+        result = built.finish(
+            run, work if isinstance(built.made, Workflow | Agent) else built.call(), lambda: _close(run)
+        )
+    except WorkflowConvergenceException as error:
+        raise RunStopped(f"A workflow had no end after its max_iterations: {error}. {END}") from error
     if isinstance(result, WorkflowRunResult) and result.get_request_info_events():
         msg = f"The workflow asks a human by request_info, and {ASKS}: leave it out."
         raise BuildRefused(msg)

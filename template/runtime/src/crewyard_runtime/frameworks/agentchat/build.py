@@ -23,6 +23,9 @@ from crewyard_runtime.settings import RuntimeSettings
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (BaseChatAgent, BaseGroupChat, BaseOpenAIChatCompletionClient, BaseTool)
 
+# How an agent is told to answer in a model, whose name is to be filled in.
+TYPED = "output_content_type={}"
+
 # What keeps state on the container's disk: nothing of its own does.
 LOCAL_STORES: tuple[type, ...] = ()
 
@@ -61,7 +64,9 @@ def kick_off(built: InLoop, run: RunContext) -> Any:
     """Run a team with the input as its task, or call the function. Raises RunStopped or BuildRefused at a limit."""
 
     async def work() -> Any:
-        return await built.made.run(task=task_of(run.input))
+        result = await built.made.run(task=task_of(run.input))
+        run.ended = result.stop_reason or ""
+        return result
 
     failure = None
     try:

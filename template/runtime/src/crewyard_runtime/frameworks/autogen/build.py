@@ -1,6 +1,5 @@
 """From an application to its result: the model's configuration, the chat, its run and its last words."""
 
-import asyncio
 import inspect
 from typing import Any
 
@@ -16,12 +15,16 @@ from crewyard_runtime.frameworks.autogen.hooks import install_hooks
 from crewyard_runtime.frameworks.autogen.limits import unlimited
 from crewyard_runtime.frameworks.autogen.silence import Silence
 from crewyard_runtime.frameworks.endpoint import endpoint_of
+from crewyard_runtime.frameworks.in_loop import new_loop
 from crewyard_runtime.frameworks.made import refuse_made
 from crewyard_runtime.frameworks.messages import task_of
 from crewyard_runtime.settings import RuntimeSettings
 
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (ConversableAgent, GroupChat, OpenAIWrapper, Tool)
+
+# How an agent is told to answer in a model, whose name is to be filled in.
+TYPED = "response_format={}"
 
 # What keeps state on the container's disk: a cache does, and is refused where a model is configured with one.
 LOCAL_STORES: tuple[type, ...] = ()
@@ -81,7 +84,10 @@ def _work(built: Any, run: RunContext) -> Any:
             return first.initiate_chat(built, message=task)
         return built.generate_reply(messages=[{"role": "user", "content": task}])
     result = built()
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    if not inspect.isawaitable(result):
+        return result
+    with new_loop() as loop:
+        return loop.run(_awaited(result))
 
 
 async def _awaited(result: Any) -> Any:

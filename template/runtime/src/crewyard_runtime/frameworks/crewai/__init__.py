@@ -2,7 +2,7 @@
 
 import logging
 
-from crewyard_runtime.frameworks.crewai.build import LOCAL_STORES, PARTS, build, kick_off, make_llm, plain_result
+from crewyard_runtime.frameworks.crewai.build import LOCAL_STORES, PARTS, TYPED, build, kick_off, make_llm, plain_result
 from crewyard_runtime.frameworks.crewai.code import make_code_executor
 from crewyard_runtime.frameworks.crewai.hooks import install_hooks, watch_handovers
 from crewyard_runtime.frameworks.preload import preload, preload_model_calls
@@ -10,6 +10,7 @@ from crewyard_runtime.frameworks.preload import preload, preload_model_calls
 __all__ = [
     "LOCAL_STORES",
     "PARTS",
+    "TYPED",
     "build",
     "install_hooks",
     "kick_off",

@@ -24,6 +24,9 @@ from crewyard_runtime.settings import RuntimeSettings
 # What must be made anew for each run.
 PARTS: tuple[type, ...] = (BaseAgent, Task, Crew, Flow, BaseLLM, BaseTool, CrewStructuredTool)
 
+# How an agent is told to answer in a model, whose name is to be filled in.
+TYPED = "output_pydantic={}"
+
 # What keeps state on the container's disk.
 LOCAL_STORES: tuple[type, ...] = (SQLiteFlowPersistence,)
 
