@@ -107,4 +107,5 @@ def test_a_guardrail_sends_work_back(projects: Projects, framework: str) -> None
     done = json.loads(said[said.index('{"outcome"') :])
     assert done["outcome"]["status"] == "succeeded", done["outcome"]["error"]
     assert done["outcome"]["output"]["body"] == "Kind regards, Lumen Notes"
-    assert "Write the answer out: it still contains '[Your Name]'" in done["told"][-1].replace("\\", "")
+    sent_back = "Write the answer out: it still contains '[Your Name]'"
+    assert any(sent_back in prompt.replace("\\", "") for prompt in done["told"])
