@@ -3,6 +3,8 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,16 @@ os.environ["MEM0_DIR"] = tempfile.mkdtemp(prefix="mem0-")
 
 Run = Callable[..., Outcome]
 ALL = [crews.works, crews.strict, crews.nothing, crews.badly, crews.memory, crews.planning]
+
+
+@contextmanager
+def own_fork_server() -> Iterator[None]:
+    """For runs of another framework than CrewAI: a process has one fork server, which imports what it is first told."""
+    _forkserver._stop()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        _forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from crewyard_runtime.sandbox.problems import daemon_problems, setting_problems
 from crewyard_runtime.settings import RuntimeSettings
 from pydantic import ValidationError
 from runtime import coding
+from runtime.conftest import own_fork_server
 from runtime.docker_daemon import IMAGE, docker, docker_daemon, reason_against
 from runtime.orders import make_project, start
 
@@ -755,10 +756,11 @@ def do_run(application: Application, machine: Machine, code: str) -> Outcome:
     settings = machine.settings.model_copy(
         update={"framework": "plain", "writable_dir": machine.place, "limits": RunLimits(**SMALL)}
     )
-    runner = Runner(settings, [coding.coding, coding.failing])
-    runner.start()
     request = RunRequest(run_id=uuid.uuid4().hex, input=code, settings={}, runtime={})
-    return runner.run(application, request)
+    with own_fork_server():
+        runner = Runner(settings, [coding.coding, coding.failing])
+        runner.start()
+        return runner.run(application, request)
 
 
 def test_a_run_executes_code_and_ends_what_it_left(machine: Machine) -> None:

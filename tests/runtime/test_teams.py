@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from importlib import import_module
-from multiprocessing.forkserver import _forkserver
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from crewyard_runtime.execution import Outcome, Runner, RunRequest
 from crewyard_runtime.settings import RuntimeSettings
 from crewyard_runtime.testing.model_server import ModelServer
 from pydantic import SecretStr
+from runtime.conftest import own_fork_server
 from runtime.teams.orders import LONG
 
 FRAMEWORKS = ["autogen", "agentchat", "agent-framework"]
@@ -62,9 +62,8 @@ def made(
         model_strong="openai/gpt-4o",
         writable_dir=tmp_path_factory.mktemp("writable"),
     )
-    _forkserver._stop()  # type: ignore[attr-defined]
-    yield Team(request.param, settings)
-    _forkserver._stop()  # type: ignore[attr-defined]
+    with own_fork_server():
+        yield Team(request.param, settings)
 
 
 @pytest.fixture
