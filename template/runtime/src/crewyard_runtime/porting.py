@@ -7,20 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from crewyard_runtime.application import ENTRY_POINTS
+from crewyard_runtime.frameworks import FRAMEWORKS
 from crewyard_runtime.settings import find_project
-
-# The frameworks, and the packages that code of theirs imports.
-PACKAGES = {
-    "crewai": ("crewai",),
-    "autogen": ("autogen",),
-    "agentchat": ("autogen_agentchat", "autogen_core", "autogen_ext"),
-    "agent-framework": ("agent_framework",),
-}
 
 
 def files_to_port(framework: str) -> Iterator[tuple[str, str]]:
     """Each file of the team that imports a framework which is not installed any more, and the package it imports."""
-    others = {package for name, packages in PACKAGES.items() if name != framework for package in packages}
+    others = {package for name, packages in FRAMEWORKS.items() if name != framework for package in packages}
     gone = {package for package in others if find_spec(package) is None}
     project = find_project()
     for place in _places(project):

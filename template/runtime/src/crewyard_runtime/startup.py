@@ -237,7 +237,7 @@ def _aliases(field: Any) -> list[str]:
 
 
 def _model_problems(settings: RuntimeSettings) -> Iterator[Problem]:
-    if settings.framework in FRAMEWORKS and FRAMEWORKS[settings.framework] is None:
+    if FRAMEWORKS.get(settings.framework) == ():
         return
     models: dict[str, list[str]] = {}
     for model in dict.fromkeys((settings.model_fast, settings.model_strong)):
@@ -268,7 +268,7 @@ def _directory_problems(settings: RuntimeSettings) -> Iterator[Problem]:
 def _framework_problems(settings: RuntimeSettings) -> Iterator[Problem]:
     if settings.framework not in FRAMEWORKS:
         yield Problem("FRAMEWORK", f"{settings.framework!r} is none of {', '.join(FRAMEWORKS)}", "FRAMEWORK=crewai")
-    elif (package := FRAMEWORKS[settings.framework]) and find_spec(package) is None:
+    elif (packages := FRAMEWORKS[settings.framework]) and find_spec(packages[0]) is None:
         yield Problem("pyproject.toml", f"the framework {settings.framework} is not installed", "uv sync")
     else:
         for file, package in files_to_port(settings.framework):

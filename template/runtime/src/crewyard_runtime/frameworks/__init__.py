@@ -8,13 +8,13 @@ from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
 from crewyard_runtime.settings import RuntimeSettings
 
-# Each, and the module that must be installed for it.
-FRAMEWORKS: dict[str, str | None] = {
-    "crewai": "crewai",
-    "autogen": "autogen",
-    "agentchat": "autogen_agentchat",
-    "agent-framework": "agent_framework",
-    "plain": None,
+# Each, and the packages that code of its users imports; the first must be installed for it.
+FRAMEWORKS: dict[str, tuple[str, ...]] = {
+    "crewai": ("crewai",),
+    "autogen": ("autogen",),
+    "agentchat": ("autogen_agentchat", "autogen_core", "autogen_ext"),
+    "agent-framework": ("agent_framework",),
+    "plain": (),
 }
 
 # Without these a framework, or Mem0, reports to its makers, asks questions on a terminal, takes over signal handlers,

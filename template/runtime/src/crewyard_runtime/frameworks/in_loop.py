@@ -10,8 +10,7 @@ from typing import Any
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused
-from crewyard_runtime.frameworks.made import Judge, refuse_made
+from crewyard_runtime.frameworks.made import Judge, refuse_kind, refuse_made
 
 Coroutine = Callable[[], Awaitable[Any]]
 
@@ -63,10 +62,7 @@ def build_in_loop(application: Application, run: RunContext, judge: Judge, kinds
     try:
         built = loop.run(_built(application, run))
         refuse_made(run, judge)
-        if not isinstance(built, tuple(kinds.values())) and not callable(built):
-            named = f"{', '.join(kinds)} or a function without arguments"
-            msg = f"{application.build} returned a {type(built).__name__}: return {named}."
-            raise BuildRefused(msg)
+        refuse_kind(application, built, kinds)
     except BaseException:
         loop.close()
         raise

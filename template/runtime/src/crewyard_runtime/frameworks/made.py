@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
+from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext, active_run
 from crewyard_runtime.errors import BuildRefused
 
@@ -45,3 +46,11 @@ def refuse_made(run: RunContext, judge: Judge, more: Iterable[BuildRefused] = ()
             refusal.__cause__ = before
         assert refusal is not None
         raise refusal
+
+
+def refuse_kind(application: Application, built: object, kinds: dict[str, type]) -> None:
+    """Raise BuildRefused for what cannot be run: no function, and none of `kinds`, named as a reader knows them."""
+    if not isinstance(built, tuple(kinds.values())) and not callable(built):
+        named = f"{', '.join(kinds)} or a function without arguments"
+        msg = f"{application.build} returned a {type(built).__name__}: return {named}."
+        raise BuildRefused(msg)

@@ -10,13 +10,12 @@ from autogen.tools import Tool
 
 from crewyard_runtime.application import Application
 from crewyard_runtime.context import RunContext
-from crewyard_runtime.errors import BuildRefused
 from crewyard_runtime.frameworks.autogen.hooks import install_hooks
 from crewyard_runtime.frameworks.autogen.limits import unlimited
 from crewyard_runtime.frameworks.autogen.silence import Silence
 from crewyard_runtime.frameworks.endpoint import endpoint_of
 from crewyard_runtime.frameworks.in_loop import new_loop
-from crewyard_runtime.frameworks.made import refuse_made
+from crewyard_runtime.frameworks.made import refuse_kind, refuse_made
 from crewyard_runtime.frameworks.messages import task_of
 from crewyard_runtime.settings import RuntimeSettings
 
@@ -51,12 +50,7 @@ def build(application: Application, run: RunContext) -> Any:
     with IOStream.set_default(Silence()):
         built = application.load_build()(run)
     refuse_made(run, unlimited)
-    if not isinstance(built, ConversableAgent) and not callable(built):
-        msg = (
-            f"{application.build} returned a {type(built).__name__}: return a GroupChatManager, an agent, or a "
-            "function without arguments."
-        )
-        raise BuildRefused(msg)
+    refuse_kind(application, built, {"a GroupChatManager": GroupChatManager, "an agent": ConversableAgent})
     return built
 
 
