@@ -5,7 +5,6 @@ from mutants.edits import HOOKS, KICKOFF, MODELS, RETURN_CREW, RUNTIME, STORE, W
 KNOWS = "test_memory.py::test_agents_know_their_user_and_no_other"
 PIPELINE = "test_image.py::test_packages_are_locked_and_have_aged"
 IMAGE = "test_image.py::test_an_image_is_locked_and_not_run_by_root"
-A_GOOD_IMAGE = "FROM python:3.12.7-slim\nCOPY . /app\nRUN uv sync --locked\nUSER app\n"
 A_KEY = "sk-proj-4f9Kq2Lx8Vb3Nn7Rt6Zc1Wd5"
 
 MUTANTS = [
@@ -141,16 +140,14 @@ MUTANTS = [
     ),
     # F20: what is installed
     Mutant("packages of this minute", "F20", PIPELINE, {"pyproject.toml": [('exclude-newer = "3 days"', "")]}),
-    Mutant("an image that runs as root", "F20", IMAGE, {"Dockerfile": [("", A_GOOD_IMAGE.replace("USER app\n", ""))]}),
+    Mutant("an image that runs as root", "F20", IMAGE, {"Dockerfile": [("USER 10001:10001\n", "")]}),
     Mutant(
         "an image without the lock",
         "F20",
         IMAGE,
-        {"Dockerfile": [("", A_GOOD_IMAGE.replace("uv sync --locked", "pip install crewai"))]},
+        {"Dockerfile": [("uv sync --locked --no-dev --no-install-", "uv sync --no-dev --no-install-")]},
     ),
-    Mutant(
-        "an image on the latest base", "F20", IMAGE, {"Dockerfile": [("", A_GOOD_IMAGE.replace(":3.12.7-slim", ""))]}
-    ),
+    Mutant("an image on the latest base", "F20", IMAGE, {"Dockerfile": [(":3.12.12-slim-bookworm", "")]}),
     # F23: secrets
     Mutant(
         "a key in the code",
@@ -162,7 +159,7 @@ MUTANTS = [
         "a key in an image",
         "F23",
         "test_secrets.py::test_no_key_is_in_the_projects_files",
-        {"Dockerfile": [("", A_GOOD_IMAGE + "ENV CRM_TOKEN=7d1f0c9a2b4e48f6a1c3\n")]},
+        {"Dockerfile": [("USER 10001:10001\n", "USER 10001:10001\nENV CRM_TOKEN=7d1f0c9a2b4e48f6a1c3\n")]},
     ),
     tool(
         "a tool prints the key",

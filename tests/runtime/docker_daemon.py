@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from deployment.engine import engine
 
 PATIENCE = 30  # seconds
 IMAGE = "crewyard/python:0.0.1"
@@ -33,26 +33,14 @@ def reason_against() -> str | None:
 
 @contextmanager
 def docker_daemon() -> Iterator[str]:
-    """The URL of a daemon that runs nothing else, with the image."""
-    # Not in pytest's directory: the path of a socket has at most 107 characters.
-    place = Path(tempfile.mkdtemp(prefix="dockerd-"))
-    url = f"unix://{place}/docker.sock"
-    with (place / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *("dockerd", "--host", url, "--pidfile", f"{place}/pid", "--iptables=false", "--bridge=none"),
-                *("--data-root", f"{place}/data", "--exec-root", f"{place}/exec"),
-            ],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_it_answers(process, url, place / "log")
-        docker(url, "import", "-", IMAGE, stdin=_image())
-        yield url
-    finally:
-        _end(process, place)
+    """The URL of a daemon that runs nothing else, with the image.
+
+    Its containers have no network. It has a bridge all the same: a daemon that is told to have none deletes
+    `docker0` at its start, and with it the network of every other daemon of the machine.
+    """
+    with engine("--iptables=false") as found:
+        docker(found.url, "import", "-", IMAGE, stdin=_image())
+        yield found.url
 
 
 def docker(url: str, *arguments: str, stdin: bytes = b"") -> str:
@@ -62,27 +50,6 @@ def docker(url: str, *arguments: str, stdin: bytes = b"") -> str:
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()
-
-
-def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while subprocess.run(["docker", "--host", url, "version"], capture_output=True, check=False).returncode != 0:
-        assert process.poll() is None, log.read_text()[-3_000:]
-        assert time.monotonic() < end, log.read_text()[-3_000:]
-        time.sleep(0.05)
-
-
-def _end(process: "subprocess.Popen[bytes]", place: Path) -> None:
-    """It ends its containers and its containerd when it is asked to end."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-    process.kill()
-    process.wait()
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        if (mounted := line.split()[4]).startswith(f"{place}/"):
-            subprocess.run(["umount", "--lazy", mounted], check=False)
-    shutil.rmtree(place, ignore_errors=True)
 
 
 def _image() -> bytes:

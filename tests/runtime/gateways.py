@@ -25,6 +25,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Found = TypeVar("Found")
+START_SECONDS = 60  # a wait, not a bound: four on a busy machine import one after the other
 SERVE = """
 import sys
 from crewyard_runtime.api.server import serve
@@ -127,7 +128,7 @@ class Gateway:
                 stderr=log,
                 start_new_session=True,
             )
-        until(f"the start of {self._workers} workers", self._has_started)
+        until(f"the start of {self._workers} workers", self._has_started, START_SECONDS)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -93,7 +93,7 @@ def post(command: Command, curl: str) -> dict[str, Any]:
 
 def ended(command: Command, run_id: str) -> str:
     """What the stream of a run's events says, read to its end by the line that `dev` printed."""
-    _, _, url, _, header = shlex.split(command.until_said("/events").replace("ID", run_id))
+    _, _, url, _, header = shlex.split(command.until_said("/events").replace("/ID/", f"/{run_id}/"))
     name, _, value = header.partition(": ")
     return httpx.get(url, headers={name: value}, timeout=SECONDS).text
 

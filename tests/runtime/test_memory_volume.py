@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crewyard_runtime.frameworks import crewai_volume as volume
 from crewyard_runtime.frameworks.crewai_volume import InUse, VolumeStore, only_worker, problems, prune, reindex
+from crewyard_runtime.memory.backends import BACKENDS
 from crewyard_runtime.memory.embeddings import NoEmbedding
 from crewyard_runtime.memory.user_memory import UserMemory
 from crewyard_runtime.settings import RuntimeSettings
@@ -90,6 +92,8 @@ def texts(store: VolumeStore) -> list[str]:
 def memories(tmp_path: Path) -> Memories:
     """A directory in which nobody remembers anything yet."""
     pytest.importorskip("lancedb", reason=WITHOUT)
+    for module in BACKENDS["volume"][1]:  # as the fork server does: a first call must not wait for imports too
+        import_module(module)
     return Memories(tmp_path)
 
 

@@ -73,10 +73,12 @@ def test_a_dependency_that_the_policy_leaves_out_is_named(project: Path, tmp_pat
     sh(place, "uv", "run", "my-crew", "check", OPENAI_API_KEY="x")
 
 
-@pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
-def test_the_faults_lose_no_run_on_another_broker(template: Path, tmp_path: Path, broker: str) -> None:
+@pytest.mark.parametrize(
+    "answers", [{"broker": "rabbitmq", "secrets": "gcp"}, {"broker": "sqs", "auth": "oidc", "secrets": "aws"}], ids=str
+)
+def test_the_faults_lose_no_run_with_other_servers(template: Path, tmp_path: Path, answers: dict[str, str]) -> None:
     place = tmp_path / "other"
-    copier.run_copy(str(template), place, data={"broker": broker}, defaults=True, quiet=True)
+    copier.run_copy(str(template), place, data=answers, defaults=True, quiet=True)
     _tests_pass(place, "tests/scaling/test_faults.py", "tests/scaling/test_gateway.py", *ALL_FORMS)
 
 

@@ -8,6 +8,8 @@ import copier
 import pytest
 from conftest import REPOSITORY, Render, commit
 
+from crewyard import zones
+
 TABLE = dict(re.findall(r"^\| `([^`]+)` \| (\w+) \|$", (REPOSITORY / "docs/zones.md").read_text("utf-8"), re.MULTILINE))
 TEAM = [path for path, zone in TABLE.items() if zone == "team"]
 
@@ -22,9 +24,14 @@ def _files(place: Path) -> dict[str, str]:
 
 
 def test_the_table_covers_every_file_once(render: Render) -> None:
-    files = _files(render(porting=True))
+    files = _files(render(porting=True, deploy="kubernetes"))
     assert not {file: zones for file in files if len(zones := _zones_of(file)) != 1}
     assert not [path for path in TABLE if not any(path in _zones_of(file) for file in files)]
+
+
+def test_the_command_knows_the_same_zones() -> None:
+    assert sorted(zones.TEAM) == sorted(TEAM)
+    assert [path for path, zone in TABLE.items() if zone == "shared"] == [zones.SHARED]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ def _start(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     (place / "platform.toml").write_text((Path.cwd() / "platform.toml").read_text("utf-8"), "utf-8")
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment |= {"MODEL_FAST": "openai/gpt-4o-mini", "MODEL_STRONG": "openai/gpt-4o"}  # so that a key is needed
+    environment["SECRETS"] = "environment"  # and none is found
     return subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "crewyard_runtime", *arguments],
         capture_output=True,

@@ -1,6 +1,7 @@
-"""The settings of a project: variables over the file `.env` over `platform.toml` over the defaults."""
+"""The settings of a project: variables over `.env` over secrets over `platform.toml` over the defaults."""
 
 import re
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -18,6 +19,7 @@ from crewyard_runtime.embedded import memory_url
 from crewyard_runtime.identity import USER_ID
 from crewyard_runtime.limits import RunLimits
 from crewyard_runtime.providers import EMBEDDING_PROVIDERS, PROVIDERS, split_model
+from crewyard_runtime.secret_sources import PLACES, SecretVariables, Source, open_source
 
 PLATFORM_FILE = "platform.toml"
 # What names the place of each memory.
@@ -27,6 +29,8 @@ MEMORY_VARIABLES = {
     "mem0-cloud": "MEM0_API_KEY",
     "volume": "MEMORY_DIR",
 }
+# Where `load` reads secrets. Settings that are made otherwise have no such source: those of a run came by its pipe.
+_SECRETS: ContextVar[Source | None] = ContextVar("secrets", default=None)
 
 
 def _known_model(model: str) -> str:
@@ -34,8 +38,22 @@ def _known_model(model: str) -> str:
     return model
 
 
-def _signing_secret(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret.get_secret_value()):
+def _one_word(secret: SecretStr | None) -> SecretStr | None:
+    """Without the white space around it, which a shell or an editor left; none if nothing remains."""
+    text = secret.get_secret_value().strip() if secret else ""
+    for what, there in (
+        ("a line break", "\n" in text or "\r" in text),
+        ("a space", any(map(str.isspace, text))),
+        ("a character that cannot be seen", not text.isprintable()),
+    ):
+        if there:
+            msg = f"it has {what} inside, which no key and no URL has: was more than it copied?"
+            raise ValueError(msg)
+    return SecretStr(text) if text else None
+
+
+def _signing_secret(secret: SecretStr | None) -> SecretStr | None:
+    if secret and not re.fullmatch(r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret.get_secret_value()):
         msg = "it must be whsec_ and at least 24 bytes in base64: openssl rand -base64 32"
         raise ValueError(msg)
     return secret
@@ -67,7 +85,9 @@ def _embedding_model(model: str) -> str:
 Model = Annotated[str, AfterValidator(_known_model)]
 EmbeddingModel = Annotated[str, AfterValidator(_embedding_model)]
 PinnedImage = Annotated[str, AfterValidator(_pinned_image)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+# A key, or a URL that has a password in it.
+Key = Annotated[SecretStr | None, AfterValidator(_one_word)]
+WebhookSecret = Annotated[Key, AfterValidator(_signing_secret)]
 
 
 def find_project() -> Path | None:
@@ -81,12 +101,13 @@ def _default_writable_dir() -> Path:
 
 
 class ApplicationSettings(BaseSettings):
-    """Base of a team's settings: read from variables and the project's `.env`, unknown variables ignored.
+    """Base of a team's settings: read from variables, the project's `.env` and its secrets, unknown variables ignored.
 
     Give each field a `description` and `examples`: `check` prints them when the variable is missing.
     """
 
     _reads_platform: ClassVar[bool] = False
+    _reads_secrets: ClassVar[bool] = True
     model_config = SettingsConfigDict(
         env_ignore_empty=True, extra="ignore", populate_by_name=True, validate_default=True, hide_input_in_errors=True
     )
@@ -100,8 +121,10 @@ class ApplicationSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Values given by name, then the environment, then `.env`; for the runtime's own, `platform.toml` at last."""
-        sources = (init_settings, env_settings, dotenv_settings)
+        """Values given by name, the environment, `.env`, secrets; for the runtime's own, `platform.toml` at last."""
+        secrets = _SECRETS.get()
+        asked = () if secrets is None else (SecretVariables(settings_cls, secrets),)
+        sources = (init_settings, env_settings, dotenv_settings, *asked)
         project = find_project() if cls._reads_platform else None
         return (
             sources if project is None else (*sources, TomlConfigSettingsSource(settings_cls, project / PLATFORM_FILE))
@@ -109,16 +132,70 @@ class ApplicationSettings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
-        """Read and validate the settings; `overrides` win. Raises ValidationError with every problem at once."""
+        """Read and validate the settings; `overrides` win.
+
+        Raises ValidationError with every problem at once, and SecretsNotRead if the source of secrets cannot be asked.
+        """
         project = find_project()
-        return cls(_env_file=project / ".env" if project else None, **overrides)  # type: ignore[call-arg]
+        reading = _SECRETS.set(SecretSettings.load().source() if cls._reads_secrets else None)
+        try:
+            return cls(_env_file=project / ".env" if project else None, **overrides)  # type: ignore[call-arg]
+        finally:
+            _SECRETS.reset(reading)
+
+
+class SecretSettings(ApplicationSettings):
+    """Where all other settings find what no variable has; these themselves are not looked for there."""
+
+    _reads_platform = True
+    _reads_secrets = False
+    model_config = SettingsConfigDict(str_strip_whitespace=True)
+
+    secrets: Literal["files", "environment", "aws", "gcp", "azure"] = Field(
+        default="files", description="where secrets are read"
+    )
+    secrets_dir: Path = Field(
+        default=Path("/run/secrets"), description="the directory of the files", examples=["/run/secrets"]
+    )
+    aws_secret_id: str | None = Field(
+        default=None,
+        description="the secret of AWS Secrets Manager that holds all variables",
+        examples=["my-crew/production"],
+    )
+    aws_region: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "aws_region"),
+        description="the region of that secret",
+        examples=["eu-central-1"],
+    )
+    google_cloud_project: str | None = Field(
+        default=None,
+        description="the project whose Secret Manager holds the variables",
+        examples=["my-crew-production"],
+    )
+    azure_key_vault_url: str | None = Field(
+        default=None,
+        pattern=r"^https://",
+        description="the vault that holds the variables",
+        examples=["https://my-crew.vault.azure.net"],
+    )
+
+    def place(self) -> Path | str | None:
+        """What names the place of the source: a directory, a secret, a project or a URL; None if it is not set."""
+        variable = PLACES.get(self.secrets)
+        place: Path | str | None = getattr(self, variable.lower()) if variable else None
+        return place
+
+    def source(self) -> Source | None:
+        """The source to read; None if there is none, or its place is not named. Raises SecretsNotRead."""
+        return open_source(self.secrets, self.place(), self.aws_region)
 
 
 class RuntimeSettings(ApplicationSettings):
     """What the runtime itself needs. `platform.toml` is its lowest source, so changing an answer changes a default."""
 
     _reads_platform = True
-    model_config = SettingsConfigDict(env_nested_delimiter="__")
+    model_config = SettingsConfigDict(env_nested_delimiter="__", str_strip_whitespace=True)
 
     framework: str = Field(default="crewai", description="the agent framework of this project")
     model_fast: Model = Field(
@@ -148,10 +225,10 @@ class RuntimeSettings(ApplicationSettings):
         description="another server that speaks OpenAI's protocol",
         examples=["http://localhost:8080/v1"],
     )
-    openai_api_key: SecretStr | None = Field(default=None, description="key for models named openai/...")
-    anthropic_api_key: SecretStr | None = Field(default=None, description="key for models named anthropic/...")
-    openrouter_api_key: SecretStr | None = Field(default=None, description="key for models named openrouter/...")
-    deepseek_api_key: SecretStr | None = Field(default=None, description="key for models named deepseek/...")
+    openai_api_key: Key = Field(default=None, description="key for models named openai/...")
+    anthropic_api_key: Key = Field(default=None, description="key for models named anthropic/...")
+    openrouter_api_key: Key = Field(default=None, description="key for models named openrouter/...")
+    deepseek_api_key: Key = Field(default=None, description="key for models named deepseek/...")
     user_id: str | None = Field(
         default=None,
         pattern=USER_ID,
@@ -174,7 +251,7 @@ class RuntimeSettings(ApplicationSettings):
     memory: Literal["pgvector", "qdrant", "mem0-cloud", "volume", "none"] = Field(
         default="none", description="where it is kept what is known about users"
     )
-    memory_database_url: SecretStr | None = Field(
+    memory_database_url: Key = Field(
         default=None,
         description="the same Postgres as DATABASE_URL, for the role of the memory",
         examples=["postgresql://crew_memory:password@localhost/crew"],
@@ -182,8 +259,8 @@ class RuntimeSettings(ApplicationSettings):
     qdrant_url: str | None = Field(
         default=None, pattern=r"^https?://", description="the Qdrant server", examples=["http://localhost:6333"]
     )
-    qdrant_api_key: SecretStr | None = Field(default=None, description="key of the Qdrant server")
-    mem0_api_key: SecretStr | None = Field(default=None, description="key of Mem0's cloud", examples=["m0-..."])
+    qdrant_api_key: Key = Field(default=None, description="key of the Qdrant server")
+    mem0_api_key: Key = Field(default=None, description="key of Mem0's cloud", examples=["m0-..."])
     mem0_url: str = Field(
         default="https://api.mem0.ai", pattern=r"^https?://", description="another server that speaks Mem0's protocol"
     )
@@ -204,7 +281,7 @@ class RuntimeSettings(ApplicationSettings):
         description="another server of embeddings that speaks OpenAI's protocol",
         examples=["http://localhost:8080/v1"],
     )
-    embedding_api_key: SecretStr | None = Field(
+    embedding_api_key: Key = Field(
         default=None, description="key for the embeddings, where it is not the provider's own"
     )
     code_execution: Literal["none", "docker", "local"] = Field(
@@ -242,6 +319,18 @@ class RuntimeSettings(ApplicationSettings):
         url = self.memory_database_url or SecretStr(memory_url(database_url))
         return self.model_copy(update={"memory": memory, "memory_database_url": url if memory == "pgvector" else None})
 
+    def for_a_run(self) -> Self:
+        """These settings without the secrets that no run of them needs: keys of other providers and other memories."""
+        used = {PROVIDERS[split_model(model)[0]].key for model in (self.model_fast, self.model_strong)}
+        if self.memory not in ("none", "mem0-cloud"):
+            provider = PROVIDERS[split_model(self.embedding_model)[0]]
+            used |= {"EMBEDDING_API_KEY" if self.embedding_api_key else provider.key}
+        used |= {"MEMORY_DATABASE_URL"} if self.memory == "pgvector" else set()
+        used |= {"QDRANT_API_KEY"} if self.memory == "qdrant" else set()
+        used |= {"MEM0_API_KEY"} if self.memory == "mem0-cloud" else set()
+        secrets = [name for name in type(self).model_fields if isinstance(getattr(self, name), SecretStr)]
+        return self.model_copy(update={name: None for name in secrets if name.upper() not in used})
+
     def memory_server(self) -> object:
         """What names the place of the memory: a URL, a key or a directory; None if it is not set."""
         variable = MEMORY_VARIABLES.get(self.memory)
@@ -262,16 +351,15 @@ class ServiceSettings(ApplicationSettings):
     """What the gateway and the workers need; no run receives any of it."""
 
     _reads_platform = True
+    model_config = SettingsConfigDict(str_strip_whitespace=True)
 
-    database_url: SecretStr | None = Field(
+    database_url: Key = Field(
         default=None,
         description="the Postgres that holds all runs",
         examples=["postgresql://user:password@localhost/crew"],
     )
     broker: Literal["redis", "rabbitmq", "sqs"] = Field(default="redis", description="what wakes the workers")
-    broker_url: SecretStr | None = Field(
-        default=None, description="the URL of the broker", examples=["redis://localhost:6379/0"]
-    )
+    broker_url: Key = Field(default=None, description="the URL of the broker", examples=["redis://localhost:6379/0"])
     broker_queue: str = Field(
         default="crewyard",
         pattern=r"^[A-Za-z0-9_-]{1,60}$",
@@ -293,7 +381,7 @@ class ServiceSettings(ApplicationSettings):
     oidc_algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]] = Field(
         default=["RS256"], min_length=1, description="how tokens may be signed", examples=['["RS256"]']
     )
-    webhook_secret: WebhookSecret | None = Field(
+    webhook_secret: WebhookSecret = Field(
         default=None,
         description="signs completion webhooks; without it none are taken",
         examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],

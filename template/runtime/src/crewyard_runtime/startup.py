@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from typing import Any
@@ -21,11 +21,13 @@ from crewyard_runtime.memory.backends import load_backend
 from crewyard_runtime.porting import files_to_port
 from crewyard_runtime.providers import PROVIDERS, split_model
 from crewyard_runtime.sandbox.problems import daemon_problems, setting_problems
+from crewyard_runtime.secret_sources import PLACES, Refused, SecretsNotRead, Source
 from crewyard_runtime.settings import (
     MEMORY_VARIABLES,
     PLATFORM_FILE,
     ApplicationSettings,
     RuntimeSettings,
+    SecretSettings,
     ServiceSettings,
     find_project,
 )
@@ -34,6 +36,7 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = {"redis": ("redis", "rediss"), "rabbitmq": ("amqp", "amqps"), "sqs": ("sqs",)}
 EXAMPLES = {"amqp": "amqp://user:password@localhost:5672//", "sqs": "sqs://"}
 SAMPLE = "copier update --data porting=true"  # puts the sample of the framework beside it
+NOT_SET = "is not set"
 ENOUGH = 65_536  # bytes that must fit into the writable directory
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
@@ -70,9 +73,11 @@ def examine(
     servers: whether a database and a broker must be named; by default where no embedded ones are installed.
     """
     problems = list(_unreadable_files())
+    secrets = _secrets(problems)
     if problems:
         return Startup(None, None, {}, {}, problems)
     problems += _misspelt()
+    problems += _unnamed_manager(servers)
     settings = _load(RuntimeSettings, problems, overrides or {})
     service = _load(ServiceSettings, problems, overrides or {})
     if applications is None:
@@ -96,7 +101,7 @@ def examine(
         service if isinstance(service, ServiceSettings) else None,
         application_settings,
         applications,
-        list(dict.fromkeys(problems)),
+        _told(problems, secrets),
     )
 
 
@@ -106,8 +111,10 @@ def examine_database(memory: bool = False) -> Startup:
     memory: whether it is looked for too, where it is kept what is known about users.
     """
     problems = list(_unreadable_files())
+    secrets = _secrets(problems)
     if problems:
         return Startup(None, None, {}, {}, problems)
+    problems += _unnamed_manager()
     settings, service = _load(RuntimeSettings, problems, {}), _load(ServiceSettings, problems, {})
     if isinstance(service, ServiceSettings):
         problems += _url_problems(ServiceSettings, "DATABASE_URL", service, POSTGRES_SCHEMES, not _may_embed())
@@ -118,7 +125,7 @@ def examine_database(memory: bool = False) -> Startup:
         service if isinstance(service, ServiceSettings) else None,
         {},
         {},
-        problems,
+        _told(problems, secrets),
     )
 
 
@@ -161,11 +168,46 @@ def _unreadable_files() -> Iterator[Problem]:
         yield Problem(PLATFORM_FILE, f"it is no TOML: {error}")
 
 
+def _secrets(problems: list[Problem]) -> Source | None:
+    """Where secrets are read, asked for the first time; without it nothing can be said of the other settings."""
+    if problems:
+        return None
+    chosen = _load(SecretSettings, problems, {})
+    if problems or not isinstance(chosen, SecretSettings):
+        return None
+    try:
+        return chosen.source()
+    except SecretsNotRead as error:
+        problems.append(Problem(error.name, error.problem, error.example))
+        return None
+
+
+def _unnamed_manager(servers: bool | None = None) -> Iterator[Problem]:
+    """A manager of secrets that is not named; where servers may be embedded ones, it is not asked then."""
+    chosen = SecretSettings.load()
+    if servers is not False and not _may_embed() and chosen.secrets != "environment" and chosen.place() is None:
+        yield _not_set(SecretSettings, PLACES[chosen.secrets])
+
+
+def _told(problems: list[Problem], secrets: Source | None) -> list[Problem]:
+    """Each once: what is there and wrong is not missing too; of what is missing, where it was looked for."""
+    wrong = {each.name for each in problems if not each.problem.startswith(NOT_SET)}
+    where = f"{NOT_SET}, nor in {secrets.place}" if secrets and secrets.place else NOT_SET
+    not_there = {name.upper() for name in SecretSettings.model_fields}
+    told = []
+    for each in problems:
+        if not each.problem.startswith(NOT_SET) or each.name in not_there:
+            told.append(each)
+        elif each.name not in wrong:
+            told.append(replace(each, problem=where + each.problem.removeprefix(NOT_SET)))
+    return list(dict.fromkeys(told))
+
+
 def _misspelt() -> Iterator[Problem]:
     """Names in `platform.toml` that no setting has; the settings themselves would ignore them."""
     project = find_project()
     chosen = tomllib.loads((project / PLATFORM_FILE).read_text("utf-8")) if project else {}
-    known = RuntimeSettings.model_fields | ServiceSettings.model_fields
+    known = RuntimeSettings.model_fields | ServiceSettings.model_fields | SecretSettings.model_fields
     for name in sorted(set(chosen) - set(known)):
         yield Problem(PLATFORM_FILE, f"it has no setting {name!r}; there is {', '.join(known)}")
 
@@ -207,7 +249,9 @@ def _load(
 def _setting_problem(model: type[BaseSettings], item: dict[str, Any]) -> Problem:
     location = [str(part) for part in item["loc"]]
     name, field = _find_field(model, item)
-    variable = "__".join([_variable(model, name, field), *location[1:]]).upper()
+    variable = "__".join([variable_of(model, name, field), *location[1:]]).upper()
+    if isinstance(item.get("input"), Refused):
+        return Problem(variable_of(model, name, field).upper(), item["input"].problem)
     missing = item["type"] == "missing"
     others = [alias for alias in _aliases(field)[1:] if alias.isupper()] if field else []
     described = [field.description] if field and field.description else []
@@ -226,7 +270,8 @@ def _find_field(model: type[BaseSettings], item: dict[str, Any]) -> tuple[str, A
     return location, None
 
 
-def _variable(model: type[BaseSettings], name: str, field: Any) -> str:
+def variable_of(model: type[BaseSettings], name: str, field: Any) -> str:
+    """The variable that sets a field: the first of its aliases, or its name behind the prefix."""
     aliases = _aliases(field) if field else []
     return aliases[0] if aliases else f"{model.model_config.get('env_prefix', '')}{name}"
 
@@ -312,7 +357,7 @@ def _same_place_problems(settings: RuntimeSettings, service: ServiceSettings) ->
         wrong = "names no user" if not mine.username else "names the user of DATABASE_URL, who owns the tables"
         yield Problem(name, f"{wrong}: the memory needs a role of its own, which `migrate` makes")
     if mine.path != whole.path:
-        yield Problem(name, f"names the database {mine.path[1:]!r}, and DATABASE_URL {whole.path[1:]!r}: name the same")
+        yield Problem(name, "names another database than DATABASE_URL: name the same")
 
 
 def _parts(url: SecretStr | None) -> SplitResult | None:
@@ -363,11 +408,14 @@ def _url_problems(
         if needed:
             yield _not_set(model, variable, EXAMPLES.get(schemes[0], ""))
         return
-    scheme = url.get_secret_value().partition("://")[0]
-    if scheme not in schemes:
+    scheme, separator, _ = url.get_secret_value().partition("://")
+    if not separator:
+        yield Problem(variable, f"is no URL of {' or '.join(schemes)}", EXAMPLES.get(schemes[0], ""))
+    elif scheme not in schemes:
         yield Problem(variable, f"begins with {scheme[:20]!r} and must be a URL of {' or '.join(schemes)}")
-    elif schemes == POSTGRES_SCHEMES and _parts(url) is None:
-        yield Problem(variable, "is no URL: its port is no number from 0 to 65535")
+    elif _parts(url) is None:
+        why = "its port is no number from 0 to 65535; in a password, / # ? and % are written %2F %23 %3F %25"
+        yield Problem(variable, f"is no URL: {why}")
 
 
 def _missing_distributions() -> Iterator[Problem]:

@@ -1,12 +1,13 @@
 """The gateway as an ASGI application, for uvicorn and for tests."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from crewyard_runtime import logs
+from crewyard_runtime import alive, logs
 from crewyard_runtime.api.admission import Admission
 from crewyard_runtime.api.event_stream import EventStreams
 from crewyard_runtime.api.follow import Follow
@@ -53,8 +54,10 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         streams.start()
+        signs = asyncio.create_task(_give_signs())
         with told_to_stop(streams.close):
             yield
+        signs.cancel()
         streams.close()
         healths.close()
         await database.close()
@@ -81,6 +84,12 @@ def make_app(settings: ServiceSettings, applications: dict[str, Application], wa
     add_runs(app, Runs(settings, database, queue), Follow(database, streams))
     add_healths(app, healths)
     return app
+
+
+async def _give_signs() -> None:
+    while True:
+        alive.sign()
+        await asyncio.sleep(alive.SECONDS)
 
 
 def _wake_ups(settings: ServiceSettings) -> Wakes:

@@ -20,11 +20,13 @@ COMMANDS = {
     "dev": "dev",
     "api": "service",
     "worker": "service",
-    "migrate": "service",
-    "prune": "service",
+    "migrate": "upkeep",
+    "prune": "upkeep",
     "runs": "runs",
     "keys": "keys",
     "memory": "memory",
+    "secrets": "secrets",
+    "healthy": "healthy",
 }
 
 

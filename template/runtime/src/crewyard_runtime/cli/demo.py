@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         msg = "the demo needs the servers of the `dev` group, which an image for production lacks: run it in a project"
         raise NotReady(msg)
     logging.getLogger("crewyard").setLevel(logging.WARNING)
+    os.environ["SECRETS"] = "environment"  # of this process and its children: no key is needed, no manager asked
     with _directory() as place, ModelServer() as server:
         # What a killed worker leaves behind is left here.
         places = {"writable_dir": place / "writable", "tmpdir": place}

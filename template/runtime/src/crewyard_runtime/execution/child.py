@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -90,6 +91,7 @@ def _start_logging(request: RunRequest) -> Callable[[], None]:
     """
     if request.json_logs:
         logs.process_is_for(request.request_id, request.run_id)
+        warnings.simplefilter("ignore", DeprecationWarning)  # CrewAI's own: twenty a run, for whoever changes its code
         logs.configure(logging.WARNING, stream=os.fdopen(os.dup(2), "w", buffering=1))
         return _log_what_is_printed()
     os.dup2(2, 1)

@@ -8,3 +8,4 @@ THREADS = [thread.name for thread in threading.enumerate() if thread is not thre
 
 # A collection in a run would write to all objects of its parent's, and so copy the memory that runs share.
 gc.freeze()
+gc.enable()

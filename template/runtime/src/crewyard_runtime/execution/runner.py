@@ -1,9 +1,11 @@
 """The parent of runs: forks each from a server that has imported the framework, listens, and kills at the deadline."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import select
+import signal
 import tempfile
 import threading
 import time
@@ -16,14 +18,14 @@ from typing import Any
 import psutil
 
 from crewyard_runtime.application import Application
-from crewyard_runtime.execution import child
+from crewyard_runtime.execution import child, closed
 from crewyard_runtime.execution.control import RunControl
 from crewyard_runtime.execution.messages import Failure, Hello, Message, Outcome, RunRequest
 from crewyard_runtime.execution.processes import kill_run
 from crewyard_runtime.execution.workspace import Workspaces
 from crewyard_runtime.frameworks import QUIET, framework_module
 from crewyard_runtime.memory.backends import BACKENDS
-from crewyard_runtime.settings import RuntimeSettings, plain
+from crewyard_runtime.settings import RuntimeSettings, SecretSettings, plain
 from crewyard_runtime.usage import Usage
 
 OnEvent = Callable[[str, str, dict[str, Any]], None]
@@ -32,8 +34,10 @@ OnEvent = Callable[[str, str, dict[str, Any]], None]
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH")
 INHERITED_ANY_CASE = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED_PREFIX = "PYTHON"
+log = logging.getLogger("crewyard")
 _start_lock = threading.Lock()
 _home: Path | None = None  # of the fork server, of which a process has one
+_server: int | None = None  # the number of that process
 
 
 class RunnerNotReady(Exception):
@@ -59,6 +63,7 @@ class Runner:
         """The modules that the fork server imports before it forks."""
         builds = [application.build_module for application in self._applications]
         return [
+            "crewyard_runtime.execution.preloading",
             "crewyard_runtime.execution.private",
             framework_module(self._settings.framework),
             *(BACKENDS[self._settings.memory][1] if self._settings.memory != "none" else []),
@@ -67,13 +72,17 @@ class Runner:
             "crewyard_runtime.execution.preloaded",
         ]
 
-    def start(self) -> None:
-        """Start the fork server and try it. Raises RunnerNotReady, and OSError if the writable directory is none."""
+    def begin(self) -> None:
+        """Start the fork server, which imports while others do something else. Raises OSError as `start` does."""
         self._workspaces.prepare()
         self._homes.prepare()
         with _start_lock:
             self._context.set_forkserver_preload(self.preload)
             _ensure_fork_server(self._homes)
+
+    def start(self) -> None:
+        """Start the fork server and try it. Raises RunnerNotReady, and OSError if the writable directory is none."""
+        self.begin()
         hello = self._hello()
         if hello.missing:
             module, why = next(iter(hello.missing.items()))
@@ -134,19 +143,24 @@ class Runner:
             update={
                 "workspace": str(workspace),
                 "deadline": deadline,
-                "runtime": plain(self._settings),
+                "runtime": plain(self._settings.for_a_run()),
                 "held_since": control.held_since(),
             }
         )
         mine, its = self._context.Pipe()
         process = self._context.Process(target=child.main, args=(its, application, self._settings.lease_seconds))
-        process.start()
+        with _start_lock:
+            # If it died, we start the next: multiprocessing would give it our environment, with all that is secret.
+            _ensure_fork_server(self._homes)
+            process.start()
         its.close()
         try:
             leader = psutil.Process(process.pid)
         except psutil.NoSuchProcess:
             return _died(request, f"The run's process died at its start (exit code {process.exitcode}).")
         try:
+            if not _is_ours():
+                return _died(request, "The process that forks runs died while it forked this one.")
             mine.send_bytes(sent.model_dump_json().encode())
             return self._listen(mine, process, sent, on_event, control)
         finally:
@@ -187,7 +201,7 @@ class Runner:
                 ready = [process.sentinel]
             if process.sentinel in ready and not pipe.closed:
                 process.join(1)
-                reason = f"The run's process died (exit code {process.exitcode}) before it had a result."
+                reason = f"The run's process died ({_told(process.exitcode)}) before it had a result."
                 return _died(request, reason, used)
 
 
@@ -212,23 +226,63 @@ def clean_environment(environment: Mapping[str, str], home: Path) -> dict[str, s
     return {**inherited, **framework, "HOME": str(home), "TMPDIR": str(home)}
 
 
+def _to_be_closed() -> dict[str, str]:
+    """What tells the fork server which directory of secrets its runs shall not read, if there is one."""
+    chosen = SecretSettings.load()
+    if chosen.secrets != "files" or not chosen.secrets_dir.is_dir():
+        return {}
+    if reason := closed.why_not(chosen.secrets_dir):
+        log.warning("runs can read the secrets in %s: %s", chosen.secrets_dir, reason)
+        return {}
+    return {closed.VARIABLE: str(chosen.secrets_dir.absolute())}
+
+
 def _ensure_fork_server(homes: Workspaces) -> None:
-    """Start the fork server, if there is none yet, in a clean environment: it can only inherit ours.
+    """Start the fork server, if there is none, in a clean environment: it can only inherit ours.
 
     Its home is new each time: what a framework left there half-written, on a full disk, would stop every later start.
     """
-    global _home
+    global _home, _server
+    if _is_ours():
+        return
+    if forkserver._forkserver._forkserver_pid is not None:  # type: ignore[attr-defined]
+        log.warning("the process that forks runs is gone, as when memory runs out; there will be another one")
+    _end_a_foreign_one()
     if _home is None or not _home.exists():
         _home = homes.made_for_this_process()
     _have_temporary_directory(_home)
     ours = dict(os.environ)
+    told = _to_be_closed()
     try:
         os.environ.clear()
-        os.environ.update(clean_environment(ours, _home))
+        os.environ.update(clean_environment(ours, _home) | told)
         forkserver.ensure_running()
     finally:
         os.environ.clear()
         os.environ.update(ours)
+    _server = _running()
+
+
+def _is_ours() -> bool:
+    """Whether the fork server runs, and is the one that was started in a clean environment."""
+    return _server is not None and _server == _running()
+
+
+def _running() -> int | None:
+    """The number of the fork server, if there is one and it lives. It stays for multiprocessing to wait for."""
+    number: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if number is None:
+        return None
+    ended = os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return number if ended is None else None
+
+
+def _end_a_foreign_one() -> None:
+    """End the fork server that multiprocessing has started by itself."""
+    number = _running()
+    if number is not None:
+        os.kill(number, signal.SIGKILL)
+        os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
 
 
 def _have_temporary_directory(otherwise: Path) -> None:
@@ -237,6 +291,12 @@ def _have_temporary_directory(otherwise: Path) -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         tempfile.tempdir = str(otherwise)
+
+
+def _told(code: int | None) -> str:
+    """An exit code, and what it tells of."""
+    short = {-9: "a kernel that is short of memory kills so", 255: "the process that forks runs is gone, too"}
+    return f"exit code {code}" + (f": {short[code]}" if code in short else "")
 
 
 def _died(request: RunRequest, reason: str, used: Usage | None = None) -> Outcome:

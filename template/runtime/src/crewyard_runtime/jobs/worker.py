@@ -17,6 +17,7 @@ from celery.platforms import SecurityWarning
 from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 
+from crewyard_runtime.alive import signing
 from crewyard_runtime.application import Application
 from crewyard_runtime.execution import Runner
 from crewyard_runtime.jobs.claimed import ClaimedRuns
@@ -41,6 +42,7 @@ class Worker:
         database: Database,
         applications: dict[str, Application],
         application_settings: dict[str, ApplicationSettings],
+        runner: Runner,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._settings = settings
@@ -48,7 +50,7 @@ class Worker:
         self._database = database
         self._applications = applications
         self._wake_ups = WakeUps(service, settings.limits.deadline_seconds)
-        self._runner = Runner(settings, list(applications.values()))
+        self._runner = runner
         self._sweeper = Sweeper(
             database,
             self._wake_ups,
@@ -81,7 +83,8 @@ class Worker:
         app.task(name=TASK, ignore_result=True)(self.wake)
         warnings.filterwarnings("ignore", category=SecurityWarning)  # of root and pickles; our messages are JSON
         log.info("worker %s is ready for %s", self.name, ", ".join(self._applications))
-        _Celery(self._take_signals, self._listens, app=app, hostname=self.name).start()
+        with signing():
+            _Celery(self._take_signals, self._listens, app=app, hostname=self.name).start()
         self._sweeper.stop()
         self._webhooks.stop()
         log.info("worker %s stopped", self.name)

@@ -40,6 +40,7 @@ from typing import Any
 from crewyard_runtime.testing.replies import Refused, Reply, chat_reply, chunks, completion, embeddings, field, models
 
 MAX_BODY = 20 * 1024 * 1024
+HOST = "127.0.0.1"
 MAX_RECORDS = 10_000
 FAULTS: dict[str, dict[str, Any]] = {
     "rate_limit": {"retry_after": 1},
@@ -77,10 +78,10 @@ class _Orders:
 
 
 class ModelServer:
-    """Serves on 127.0.0.1, in threads of this process. port: 0 takes a free one, anew at every start."""
+    """Serves in threads of this process. port: 0 takes a free one, anew at every start."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._port = port
+    def __init__(self, port: int = 0, host: str = HOST) -> None:
+        self._address = host, port
         self._http: _Http | None = None
         self._thread = threading.Thread()
         self._lock = threading.Lock()
@@ -90,7 +91,7 @@ class ModelServer:
     def start(self) -> "ModelServer":
         """Serve until `stop`; raises OSError if the port is taken."""
         if self._http is None:
-            self._http = _Http(self._port, self)
+            self._http = _Http(self._address, self)
             self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
             self._thread.start()
         return self
@@ -114,7 +115,7 @@ class ModelServer:
         if self._http is None:
             msg = "The model server is not running: call start() or use it in a with statement."
             raise RuntimeError(msg)
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"http://{HOST}:{self._http.server_address[1]}/v1"
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -186,11 +187,11 @@ class _Http(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, owner: ModelServer) -> None:
+    def __init__(self, address: tuple[str, int], owner: ModelServer) -> None:
         self.owner = owner
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer's asks the DNS for the name of the host, which can take seconds.
@@ -380,17 +381,18 @@ def _finite(text: str) -> float:
 def main() -> None:
     """Serve in the foreground until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m crewyard_runtime.testing.model_server")
-    parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; 0, the default, takes a free one")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    parser.add_argument("--port", type=int, default=0, help="the port; 0, the default, takes a free one")
+    parser.add_argument("--host", default=HOST, help=f"the address to listen on (default {HOST})")
+    stops = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # a signal that came just before a wait would not end it
     try:
-        server = ModelServer(parser.parse_args().port).start()
+        given = parser.parse_args()
+        server = ModelServer(given.port, given.host).start()
     except OSError as error:
         sys.exit(f"The model server cannot start: {error}. Give another --port.")
     with server:
         print(server.url, flush=True)
-        stopped.wait()
+        signal.sigwait(stops)
 
 
 if __name__ == "__main__":

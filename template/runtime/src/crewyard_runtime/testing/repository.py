@@ -109,14 +109,19 @@ def of_the_image(root: Path) -> list[Finding]:
         path for path in project_files(root) if path.name.partition(".")[0] in ("Dockerfile", "Containerfile")
     ]:
         name, user, stage, stages = path.relative_to(root), "root", "", {"scratch": "root"}
+        given: dict[str, str] = {}
         for number, line in _instructions(path.read_text("utf-8", errors="replace")):
             word, _, rest = line.partition(" ")
             if word.upper() == "FROM":
                 image, _, stage = re.sub(r"--\S+\s+", "", rest).partition(" ")
+                for variable, value in given.items():
+                    image = image.replace(f"${{{variable}}}", value).replace(f"${variable}", value)
                 tagged = ":" in image.rpartition("/")[2] and not image.endswith(":latest")
                 if not tagged and "@" not in image and "$" not in image and image not in stages:
                     found.append(Finding(f"the base {image} has no tag that stays what it is", f"{name}:{number}"))
                 user, stage = stages.get(image, "root"), re.sub(r"(?i)^as\s+", "", stage).strip()
+            elif word.upper() == "ARG" and "=" in rest:
+                given.setdefault(*rest.split("=", 1))
             elif word.upper() == "USER":
                 user = rest.strip().partition(":")[0]
             elif word.upper() == "RUN" and UNLOCKED.search(rest):

@@ -113,6 +113,7 @@ class Service:
             "SWEEP_SECONDS": "0.5",
             "GRACE_SECONDS": "1",
             "AUTH": "api-keys",
+            "SECRETS": "environment",
             "WRITABLE_DIR": str(self.directory / "writable"),
             **self.variables,
         }
