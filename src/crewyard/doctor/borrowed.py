@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crewyard.doctor import ruff
@@ -14,14 +14,20 @@ from crewyard.doctor.source import Source
 WORTH_ASKING = re.compile(r"async def|requests|httpx")
 
 
-def findings(project: Project, members: Iterable[tuple[Path, Source]]) -> Iterator[Finding]:
-    """What ruff finds in the modules of a project. Raises OSError if ruff does not start."""
-    sources = {path: source for path, source in members if WORTH_ASKING.search(source.text)}
-    for one in ruff.diagnostics(list(sources)):
-        source = sources.get(one.path)
-        call = _call_at(source, one.line, one.column) if source else None
-        if source and call and not source.where[call].main:
-            yield _translated(project, source, call, one.code)
+def worth_asking(members: Iterable[tuple[Path, Source]]) -> list[Path]:
+    """The modules in which ruff may find something."""
+    return [path for path, source in members if WORTH_ASKING.search(source.text)]
+
+
+def findings(
+    project: Project, members: Iterable[tuple[Path, Source]], diagnostics: Mapping[Path, Sequence[ruff.Diagnostic]]
+) -> Iterator[Finding]:
+    """What ruff has found in the modules of a project. diagnostics: by the paths of files."""
+    for path, source in members:
+        for one in diagnostics.get(path, ()):
+            call = _call_at(source, one.line, one.column)
+            if call and not source.where[call].main:
+                yield _translated(project, source, call, one.code)
 
 
 def _translated(project: Project, source: Source, call: ast.Call, code: str) -> Finding:

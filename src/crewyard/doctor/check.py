@@ -1,13 +1,14 @@
 """One look at a project: its files are read, judged together and reported."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import yaml
 
-from crewyard.doctor import borrowed, dockerfile, files, image, notes, yamls
+from crewyard.doctor import borrowed, dockerfile, files, image, notes, policies, ruff, yamls
 from crewyard.doctor.files import Tree, shown
 from crewyard.doctor.findings import Finding, NotRead
 from crewyard.doctor.project import Project
@@ -17,26 +18,43 @@ from crewyard.doctor.rules.jobs import unseen_cost
 from crewyard.doctor.source import Source
 
 
+@dataclass
+class _Look:
+    """What was read of one PATH. members: the Python files of each project, by its directory."""
+
+    tree: Tree
+    members: dict[Path, list[tuple[Path, Source]]]
+    projects: dict[Path, Project]
+
+    @property
+    def agentic(self) -> list[Path]:
+        """The directories of the projects that import a framework."""
+        return [place for place, project in self.projects.items() if project.agentic]
+
+
 def check(paths: Iterable[Path]) -> Report:
     """Judge what is below these paths. Reads files, runs ruff and imports nothing."""
     report = Report()
     agentic = False
     for path in paths:
-        tree = files.collect(path)
-        projects = _check_python(tree, report)
-        agentic |= any(project.agentic for project in projects.values())
-        _check_containers(tree, report)
-        _check_data(tree, report, {place for place, project in projects.items() if project.service})
-        if tree.notebooks:
-            names = ", ".join(shown(one, tree.root) for one in tree.notebooks[:3])
-            more = ", ..." if len(tree.notebooks) > 3 else ""
-            report.remarks.append(f"{counted(len(tree.notebooks), 'notebook')} not read: {names}{more}")
-        report.not_read += dict.fromkeys(tree.not_read)  # a file may be asked twice
-        report.files += len(tree.python) + len(tree.dockerfiles) + len(tree.composes) + len(tree.data)
-    if not agentic:
-        report.remarks.append("no file that was read imports CrewAI or AutoGen: the rules about agents were left out")
-    report.findings = sorted(set(report.findings))
+        look = _look(files.collect(path))
+        _judge_all(look, _asked([look]), report)
+        agentic |= bool(look.agentic)
+    _finish(report, agentic=agentic)
     return report
+
+
+def check_each(roots: Iterable[Path]) -> list[Report]:
+    """A report of each project, without what crewyard manages in it; ruff is started once for all of them."""
+    looks = [_look(files.collect(root, managed=False)) for root in roots]
+    diagnostics = _asked(looks)
+    reports = []
+    for look in looks:
+        report = Report()
+        _judge_all(look, diagnostics, report)
+        _finish(report, agentic=bool(look.agentic))
+        reports.append(report)
+    return reports
 
 
 def is_empty(paths: Iterable[Path]) -> bool:
@@ -45,19 +63,50 @@ def is_empty(paths: Iterable[Path]) -> bool:
     return not any(tree.python or tree.dockerfiles or tree.composes or tree.notebooks for tree in trees)
 
 
-def _check_python(tree: Tree, report: Report) -> dict[Path, Project]:
-    """Judge the Python files, project by project. Returns the projects, by their directories."""
-    sources: dict[Path, list[tuple[Path, Source]]] = defaultdict(list)
+def _look(tree: Tree) -> _Look:
+    """Parse the Python files and sort them into projects."""
+    members: dict[Path, list[tuple[Path, Source]]] = defaultdict(list)
     for path in tree.python:
         if source := _parsed(tree, path):
-            sources[tree.owner(path)].append((path, source))
+            members[tree.owner(path)].append((path, source))
     preloaded = any("--preload" in (files.read(tree, path) or "") for path in [*tree.dockerfiles, *tree.composes])
-    projects = {}
-    for place, members in sources.items():
-        projects[place] = project = Project([source for _, source in members], preloaded=preloaded)
-        if project.agentic:
-            _judge(project, members, tree, report)
-    return projects
+    projects = {place: Project([source for _, source in its], preloaded=preloaded) for place, its in members.items()}
+    return _Look(tree, members, projects)
+
+
+def _asked(looks: Iterable[_Look]) -> dict[Path, list[ruff.Diagnostic]]:
+    """What ruff finds, by file; it is started once."""
+    asked = [(look, borrowed.worth_asking(look.members[place])) for look in looks for place in look.agentic]
+    found: dict[Path, list[ruff.Diagnostic]] = defaultdict(list)
+    try:
+        for one in ruff.diagnostics(list(dict.fromkeys(path for _, paths in asked for path in paths))):
+            found[one.path].append(one)
+    except OSError as error:
+        why = f"ruff did not start, so F08 and F12 are seen in part alone ({error})"
+        for tree in (look.tree for look, paths in asked if paths):
+            tree.not_read.append(NotRead(shown(tree.root, tree.root), 0, why))
+    return found
+
+
+def _judge_all(look: _Look, diagnostics: Mapping[Path, list[ruff.Diagnostic]], report: Report) -> None:
+    tree = look.tree
+    for place in look.agentic:
+        _judge(look.projects[place], look.members[place], diagnostics, tree, report)
+    report.findings += policies.findings(tree, [one for its in look.members.values() for one in its])
+    _check_containers(tree, report)
+    _check_data(tree, report, {place for place, project in look.projects.items() if project.service})
+    if tree.notebooks:
+        names = ", ".join(shown(one, tree.root) for one in tree.notebooks[:3])
+        more = ", ..." if len(tree.notebooks) > 3 else ""
+        report.remarks.append(f"{counted(len(tree.notebooks), 'notebook')} not read: {names}{more}")
+    report.not_read += dict.fromkeys(tree.not_read)  # a file may be asked twice
+    report.files += len(tree.python) + len(tree.dockerfiles) + len(tree.composes) + len(tree.data)
+
+
+def _finish(report: Report, *, agentic: bool) -> None:
+    if not agentic:
+        report.remarks.append("no file that was read imports CrewAI or AutoGen: the rules about agents were left out")
+    report.findings = sorted(set(report.findings))
 
 
 def _parsed(tree: Tree, path: Path) -> Source | None:
@@ -74,16 +123,18 @@ def _parsed(tree: Tree, path: Path) -> Source | None:
     return None
 
 
-def _judge(project: Project, members: list[tuple[Path, Source]], tree: Tree, report: Report) -> None:
+def _judge(
+    project: Project,
+    members: list[tuple[Path, Source]],
+    diagnostics: Mapping[Path, list[ruff.Diagnostic]],
+    tree: Tree,
+    report: Report,
+) -> None:
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in unseen_cost(project):
         found[finding.path].append(finding)
-    try:
-        for finding in borrowed.findings(project, members):
-            found[finding.path].append(finding)
-    except OSError as error:
-        why = f"ruff did not start, so F08 and F12 are seen in part alone ({error})"
-        tree.not_read.append(NotRead(shown(tree.root, tree.root), 0, why))
+    for finding in borrowed.findings(project, members, diagnostics):
+        found[finding.path].append(finding)
     for _, source in members:
         for rule in RULES:
             try:

@@ -1,4 +1,4 @@
-"""The command `crewyard doctor`: its arguments and exit codes."""
+"""`crewyard doctor`: finds what will fail in production, without running anything; exit code 1 if there is an error."""
 
 import argparse
 import gc

@@ -143,4 +143,34 @@ FAILURES = {
         "nobody knows what a run has cost, and one that runs away is stopped by nobody",
         "record the tokens of each run (CrewAI: result.token_usage; AutoGen: models_usage) and end it at a budget",
     ),
+    "P00": Failure(
+        "the company's standards cannot be held",
+        "nobody can tell whether the project keeps them",
+        "bring .crewyard.yml up to date by `crewyard update`, or tell the owners of your company's template",
+    ),
+    "P01": Failure(
+        "a model that your company does not allow",
+        "no contract, price or review covers what it is sent",
+        "take one that is allowed (`crewyard update --model-fast`, `--model-strong`), or ask the standards' owners",
+    ),
+    "P02": Failure(
+        "a provider that your company does not allow",
+        "what users write goes to somebody without a contract",
+        "take one that is allowed, or ask the owners of your company's standards",
+    ),
+    "P03": Failure(
+        "a guardrail that your company demands is missing",
+        "an output leaves unchecked that should not",
+        "give it to the last task, or call it on the output",
+    ),
+    "P04": Failure(
+        "packages are taken sooner than your company allows",
+        "a malicious release is installed before somebody finds it",
+        "raise exclude-newer under [tool.uv] in pyproject.toml, then run `uv lock`",
+    ),
+    "P05": Failure(
+        "a package that your company forbids",
+        "it is known to be a risk, or has a licence that does not fit",
+        "`uv remove` it; `uv tree --invert --package NAME` tells what asks for it",
+    ),
 }

@@ -21,6 +21,8 @@ DOCKERFILE = re.compile(r"^(Dockerfile|Containerfile)([.-].+)?$|\.dockerfile$", 
 COMPOSE = re.compile(r"^(docker-)?compose([.-].+)?\.ya?ml$")
 MARKERS = ("pyproject.toml", "setup.py", "requirements.txt")
 ENV_EXAMPLES = re.compile(r"example|sample|template|dist|test|schema", re.IGNORECASE)
+# What crewyard manages in a project that it made and replaces at each update; the template's own tests judge it.
+MANAGED, MARK_OF_MANAGED = "runtime", "src/crewyard_runtime"
 DATA_NAMES = ("*.yaml", "*.yml", "*.json", "*.toml", "*.ini", "*.cfg", "OAI_CONFIG_LIST*", ".env*")
 
 
@@ -54,9 +56,18 @@ def shown(path: Path, root: Path) -> str:
         return path.relative_to(root).as_posix() if path != root else path.name
 
 
-def collect(given: Path) -> Tree:
-    """The files of a directory, or the one file that was given. Links are not followed."""
+def managed_in(project: Path) -> Path | None:
+    """The directory that crewyard manages in a project that it made; None if it made none there."""
+    return project / MANAGED if (project / MANAGED / MARK_OF_MANAGED).is_dir() else None
+
+
+def collect(given: Path, *, managed: bool = True) -> Tree:
+    """The files of a directory, or the one file that was given. Links are not followed.
+
+    managed: whether those are to be judged that crewyard manages in a project that it made.
+    """
     given = given.resolve()
+    left_out = None if managed else managed_in(given)
     tree = Tree(given if given.is_dir() else given.parent)
     if given.is_file():
         tree.names.add(given)
@@ -64,6 +75,7 @@ def collect(given: Path) -> Tree:
         return tree
     for directory, folders, files in os.walk(given, followlinks=False, onerror=lambda error: _unreadable(tree, error)):
         here = Path(directory)
+        judged = left_out is None or not here.is_relative_to(left_out)
         folders[:] = sorted(one for one in folders if not _is_skipped(here / one, given))
         for name in sorted(files):
             path = here / name
@@ -72,7 +84,7 @@ def collect(given: Path) -> Tree:
             tree.names.add(path)
             if name in MARKERS:
                 tree.markers.add(here)
-            if not any(fnmatch.fnmatch(name, pattern) for pattern in TEST_FILES):
+            if judged and not any(fnmatch.fnmatch(name, pattern) for pattern in TEST_FILES):
                 _sort_in(tree, path)
     return tree
 
@@ -152,9 +164,8 @@ def _decoded(data: bytes) -> str:
 
 def env_files(tree: Tree) -> Iterator[Path]:
     """The .env files that hold values: no examples."""
-    for path in sorted(tree.names):
-        if (path.name == ".env" or path.name.startswith(".env.")) and not ENV_EXAMPLES.search(path.name):
-            yield path
+    named = (path for path in tree.names if path.name == ".env" or path.name.startswith(".env."))
+    yield from sorted(path for path in named if not ENV_EXAMPLES.search(path.name))
 
 
 def is_ignored(path: Path, root: Path, ignore_file: str) -> bool:

@@ -40,9 +40,10 @@ def _found(path: str, node: yaml.Node, rule: str, severity: Severity, seen: str,
 
 def compose_file(path: str, root: yaml.Node | None) -> Iterator[Finding]:
     """Every finding of a compose file."""
+    built = {_scalar(_get(each, "image")) for each in _mappings(root) if _get(each, "build")}
     for name, key, service in _items(_get(root, "services")):
         yield from _environment(path, service)
-        yield from _image(path, name, key, service)
+        yield from _image(path, name, key, service, built)
         user = _get(service, "user")
         if user and _scalar(user).split(":")[0] in ("root", "0"):
             yield _found(path, user, "F20", "error", f"the service {name} runs as root", "leave `user` to the image")
@@ -53,14 +54,21 @@ def compose_file(path: str, root: yaml.Node | None) -> Iterator[Finding]:
                 yield _found(path, volume, "F21", "hint", seen, "use a sandbox service, or a Docker of its own")
 
 
-def _image(path: str, name: str, key: yaml.Node, service: yaml.Node) -> Iterator[Finding]:
-    """An image without a version, and a store without a volume."""
+def _mappings(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """What is at the top, fragments to merge for example, and each service."""
+    for _, _, value in _items(root):
+        yield value
+        yield from (below for _, _, below in _items(value))
+
+
+def _image(path: str, name: str, key: yaml.Node, service: yaml.Node, built: set[str]) -> Iterator[Finding]:
+    """An image without a version, and a store without a volume. built: the images that the file itself builds."""
     image = _get(service, "image")
     if image is None:
         return
     label = _scalar(image)
     pinned = "@" in label or "$" in label or label.rsplit("/", 1)[-1].partition(":")[2] not in ("", "latest")
-    if not pinned and not _get(service, "build"):
+    if not pinned and label not in built:
         seen = f"the image {label} is whatever is newest when it is pulled"
         yield _found(path, image, "F20", "hint", seen, "name a version")
     if STORES.search(label) and _get(service, "volumes") is None:

@@ -150,6 +150,7 @@ def test_runs_taken_in_while_the_broker_is_down_are_done_when_it_is_back(service
 def test_the_gateway_imports_no_framework() -> None:
     code = "import sys, crewyard_runtime.api.app as api; api.create_app(); print(*sys.modules, sep='\\n')"
     servers = {"DATABASE_URL": "postgresql://localhost/x", "BROKER_URL": "redis://localhost", "BROKER": "redis"}
+    servers |= {"AUTH": "api-keys", "SECRETS": "environment"}  # the others ask servers that are not here
     process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=_with(servers), timeout=60
     )

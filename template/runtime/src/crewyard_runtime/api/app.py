@@ -95,4 +95,6 @@ async def _give_signs() -> None:
 def _wake_ups(settings: ServiceSettings) -> Wakes:
     from crewyard_runtime.jobs.wake_ups import WakeUps
 
-    return WakeUps(settings)
+    wakes = WakeUps(settings)
+    wakes.load()
+    return wakes

@@ -230,6 +230,7 @@ def _open(directory: Path, dimensions: int) -> Any:
     from crewai.memory.storage.lancedb_storage import LanceDBStorage
 
     # A run is too short to write fragments together in the background: `prune` does.
+    # crewyard: allow F15 because whoever chose `volume` keeps the directory
     return LanceDBStorage(directory, TABLE, dimensions, compact_every=0)
 
 

@@ -35,6 +35,10 @@ class WakeUps:
         app.conf.update(celery_settings(self._settings, self._longest_run_seconds))
         return app
 
+    def load(self) -> None:
+        """Import what speaks to the broker, without asking it, so that the first call is as fast as the others."""
+        self.celery.connection_for_write().get_transport_cls()
+
     def send(self) -> None:
         """Wake one worker. Raises nothing: if the broker is down, the workers look by themselves once it is back."""
         if time.monotonic() < self._silent_until:

@@ -98,6 +98,7 @@ class Database:
     def migrate(self, also: Callable[[Connection], None] = lambda tx: None) -> str:
         """Bring the schema to this release and return its version; two that start at once do it one after the other.
 
+        A schema of a later release stays as it is: an image that was gone back to works on it.
         also: what else this release needs, in the same transaction.
         """
         command = import_module("alembic.command")
@@ -107,22 +108,30 @@ class Database:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            version = _version(connection)
+            if version is None or version <= newest_version():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                version = newest_version()
             also(connection)
-        return newest_version()
+        return version
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
     def _check_schema(self, connection: Connection) -> None:
-        exists = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
-        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if exists else None
+        version = _version(connection)
         if version is None or version < newest_version():
             found = f"is at version {version}" if version else "has no tables yet"
             msg = f"The database {found}, and this release needs {newest_version()}: run the command `migrate`."
             raise SchemaBehind(msg)
+
+
+def _version(connection: Connection) -> str | None:
+    """The schema's; None if there is none yet."""
+    exists = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if exists else None
 
 
 def _to_json(value: Any) -> str:
