@@ -1,6 +1,8 @@
 """The Dockerfile and the Compose file of every answer, before anything is built of them."""
 
 import shutil
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ ANSWERS: list[dict[str, str]] = [
         "python_version": "3.13",
     },
 ]
+PORTS = {"rabbitmq": 5672, "qdrant": 6333}
 STARTED = {"redis": "valkey", "rabbitmq": "rabbitmq", "sqs": "moto"}
 
 
@@ -93,3 +96,17 @@ def test_every_service_that_lasts_is_asked_for_its_health_and_hardened(place: Pa
         if name in ("postgres", "broker", "qdrant"):
             assert service["healthcheck"]["test"], name
             assert "ports" not in service, name
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_server_is_healthy_when_it_listens(render: Render, name: str) -> None:
+    services = _services(render(broker="rabbitmq", memory="qdrant"))
+    test = services["broker" if name == "rabbitmq" else name]["healthcheck"]["test"]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        here = [part.replace(f"/{PORTS[name]}", f"/{server.getsockname()[1]}") for part in test]
+        command = here[1:] if here[0] == "CMD" else ["/bin/sh", "-c", *here[1:]]  # as the engine runs it
+        assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+        server.listen()
+        done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
