@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,8 +17,16 @@ Found = TypeVar("Found")
 
 
 def until(what: str, find: Callable[[], Found | None], seconds: float = 90) -> Found:
-    """As the service's own tests wait, with the patience that containers need."""
-    return until_found(what, find, seconds)
+    """As the service's own tests wait, with the patience that containers need.
+
+    It looks three times a second: each look starts programs, and what is waited for needs the processor too.
+    """
+
+    def look() -> Found | None:
+        time.sleep(0.3)
+        return find()
+
+    return until_found(what, look, seconds)
 
 
 class Deployment:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import copier
 import pytest
 import yaml
 from conftest import Render, sh
@@ -89,13 +88,9 @@ def kustomize(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def projects(rendered: Render) -> dict[str, Path]:
     """A project of each combination, as it was rendered. Tests leave them as they are."""
-    places = {name: tmp_path_factory.mktemp("projects") / "project" for name in COMBINATIONS}
-    for name, place in places.items():
-        data = {"deploy": "kubernetes", **COMBINATIONS[name]}
-        copier.run_copy(str(template), place, data=data, defaults=True, quiet=True, unsafe=False)
-    return places
+    return {name: rendered(deploy="kubernetes", **answers) for name, answers in COMBINATIONS.items()}
 
 
 @pytest.fixture(scope="session")

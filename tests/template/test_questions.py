@@ -170,11 +170,12 @@ def test_a_copy_goes_to_any_path(template: Path, tmp_path: Path, monkeypatch: py
     assert Path(place, "src/desk/crew.py").is_file()
 
 
-def test_an_existing_directory_keeps_its_files(render: Render, tmp_path: Path) -> None:
-    mine = tmp_path / "project" / "src" / "my_crew" / "crew.py"
+def test_an_existing_directory_keeps_its_files(template: Path, tmp_path: Path) -> None:
+    place = tmp_path / "project"
+    mine = place / "src" / "my_crew" / "crew.py"
     mine.parent.mkdir(parents=True)
     mine.write_text("# mine\n")
-    place = render()
+    copier.run_copy(str(template), place, defaults=True, quiet=True, unsafe=False)
     assert mine.read_text() == "# mine\n"
     assert (place / "pyproject.toml").is_file()
 
