@@ -110,3 +110,11 @@ def test_a_server_is_healthy_when_it_listens(render: Render, name: str) -> None:
         server.listen()
         done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_qdrant_gets_its_key_in_a_file_that_it_reads(render: Render) -> None:
+    place = render(memory="qdrant")
+    [path] = (each for each in _services(place)["qdrant"]["command"] if each.startswith("/run/secrets/"))
+    # Its library for configuration tells a format by the ending alone, and Qdrant starts without a file that has none.
+    assert path.endswith(".yaml")
+    assert path.rpartition("/")[2] in _services(place)["qdrant"]["secrets"]
