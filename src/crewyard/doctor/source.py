@@ -19,6 +19,9 @@ RECORDED = frozenset(
         ast.comprehension, ast.withitem,
     }
 )  # fmt: skip
+# Fields that hold texts, numbers and contexts in every node, and nodes that have no others: a walk meets a million.
+PLAIN = frozenset({"ctx", "id", "attr", "arg", "module", "level", "kind", "type_comment"})
+LEAVES = frozenset({ast.Name, ast.Constant, ast.alias})
 SCOPES = frozenset({ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.If})
 
 
@@ -152,15 +155,19 @@ class Source:
             node, where = stack.pop()
             self.where[node] = where
             self._by_type[type(node)].append(node)
+            if type(node) in LEAVES:
+                continue
             if type(node) in RECORDED:
                 self._record(node, where)
             inner = _inner(node, where) if type(node) in SCOPES else where
             children = []
             for name in node._fields:
+                if name in PLAIN:
+                    continue
                 value = getattr(node, name, None)
                 place = inner if name == "body" else where
                 for child in value if isinstance(value, list) else (value,):
-                    if isinstance(child, ast.AST) and not isinstance(child, ast.expr_context):
+                    if isinstance(child, ast.AST):
                         self.parents[child] = node
                         children.append((child, place))
             stack.extend(reversed(children))

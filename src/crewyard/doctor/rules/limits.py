@@ -23,6 +23,7 @@ MOST_THREADS = 16
 POOLS = frozenset(
     {"concurrent.futures.ThreadPoolExecutor", "concurrent.futures.ProcessPoolExecutor", "multiprocessing.Pool"}
 )
+SPREADERS = POOLS | {"threading.Thread", "asyncio.gather"}
 TENACITY = frozenset({"tenacity.retry", "tenacity.Retrying", "tenacity.AsyncRetrying"})
 BACKOFF = frozenset({"backoff.on_exception", "backoff.on_predicate"})
 NO_STOP = "tenacity tries again for ever: there is no stop"
@@ -32,9 +33,9 @@ TEAMS = frozenset({"RoundRobinGroupChat", "SelectorGroupChat", "Swarm"})
 def threads(source: Source, project: Project) -> Iterator[Finding]:
     """A pool or a loop that starts threads without a bound."""
     for call in source.of(ast.Call):
-        if source.function(call) is None:
-            continue
         name = source.name(call.func)
+        if name not in SPREADERS or source.function(call) is None:
+            continue
         in_tool = _in_tool(source, call, project)
         if name in POOLS:
             if not (call.args or keyword(call, "max_workers") or keyword(call, "processes")):

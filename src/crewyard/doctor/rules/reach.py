@@ -29,12 +29,14 @@ STATEMENT = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECAS
 def own_tools(source: Source, project: Project) -> Iterator[Finding]:
     """A tool of the project that fetches, opens or executes what its argument says."""
     for call in source.of(ast.Call):
+        if not (reached := _reached(source, call)):
+            continue
         function = next((one for one in source.functions(call) if is_tool(source, one, project)), None)
         helper = function is None and next(
             (one for one in source.functions(call) if is_helper(source, one, project)), None
         )
         function = function or helper or None
-        if function is None or not (reached := _reached(source, call)):
+        if function is None:
             continue
         what, argument = reached
         if not _chooses(source, function, argument, what):
