@@ -33,7 +33,7 @@ def scaling_tests(place: Path, project: Path, *arguments: str) -> list[Case]:
     done = subprocess.run(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": sources, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": sources},
         capture_output=True,
         text=True,
         check=False,
